@@ -1,0 +1,159 @@
+package access
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// DefaultTenant is the one tenant there is until the configuration names more.
+const DefaultTenant = "default"
+
+// Right is something a principal may do. Rights combine with |.
+type Right uint16
+
+// The rights that a configuration can grant.
+const (
+	Echo     Right = 1 << iota // C-ECHO
+	Store                      // C-STORE, STOW-RS, import
+	Query                      // C-FIND, QIDO-RS
+	Retrieve                   // C-MOVE, C-GET, WADO-RS, export
+	Admin                      // keys, check, audit, delete
+)
+
+// All is every right there is.
+const All = Echo | Store | Query | Retrieve | Admin
+
+var rightNames = []struct {
+	right Right
+	name  string
+}{{Echo, "echo"}, {Store, "store"}, {Query, "query"}, {Retrieve, "retrieve"}, {Admin, "admin"}}
+
+// ParseRight reads one right by the name that [Right.String] gives it.
+func ParseRight(name string) (Right, error) {
+	for _, r := range rightNames {
+		if r.name == name {
+			return r.right, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown right %q: use echo, store, query, retrieve or admin", name)
+}
+
+// String lists the rights by name, separated by commas.
+func (r Right) String() string {
+	var names []string
+	for _, n := range rightNames {
+		if r&n.right != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Kind says how a principal was recognised.
+type Kind string
+
+// The kinds of principal.
+const (
+	KindAE     Kind = "ae"     // a configured application entity
+	KindLocal  Kind = "local"  // an unnamed peer on the loopback interface
+	KindUser   Kind = "user"   // an operating-system user running a command
+	KindSystem Kind = "system" // the node itself
+)
+
+// Principal is who asks. The zero value has no rights.
+type Principal struct {
+	Tenant string
+	Kind   Kind
+	Name   string // AE title, user name, or the name of the part of the node
+	Rights Right
+}
+
+// Can reports whether p has every right in r.
+func (p Principal) Can(r Right) bool { return p.Rights&r == r }
+
+// LogValue keeps log lines short; a principal's name is a configured AE title
+// or a user, never a patient.
+func (p Principal) LogValue() slog.Value {
+	return slog.StringValue(string(p.Kind) + ":" + p.Name)
+}
+
+// System is the node acting on its own behalf in the named tenant.
+func System(tenant, part string) Principal {
+	return Principal{Tenant: tenant, Kind: KindSystem, Name: part, Rights: All}
+}
+
+// AE is a configured application entity. Several entries may share a Title:
+// the first whose Addresses hold the peer's address is the one.
+type AE struct {
+	Title     string
+	Addresses []netip.Prefix // empty means any address
+	Rights    Right
+}
+
+// DeniedError says why a peer was turned away. Reason holds no patient data.
+type DeniedError struct{ Reason string }
+
+func (e *DeniedError) Error() string { return "access denied: " + e.Reason }
+
+// Policy recognises peers. The zero value knows no AE: then peers on the
+// loopback interface may echo, store, query and retrieve, and all others are
+// turned away.
+type Policy struct {
+	Tenant string // empty means DefaultTenant
+	AEs    []AE
+}
+
+// ForAE returns the principal of the DIMSE peer that calls itself title from
+// addr, or a *DeniedError.
+func (p Policy) ForAE(title string, addr netip.Addr) (Principal, error) {
+	addr = addr.Unmap()
+	known := false
+	for _, ae := range p.AEs {
+		if ae.Title != title {
+			continue
+		}
+		known = true
+		if ae.allows(addr) {
+			return Principal{Tenant: p.tenant(), Kind: KindAE, Name: title, Rights: ae.Rights}, nil
+		}
+	}
+	switch {
+	case known:
+		return Principal{}, &DeniedError{Reason: "the calling AE title is configured, but not for this address"}
+	case len(p.AEs) > 0:
+		return Principal{}, &DeniedError{Reason: "the calling AE title is not configured"}
+	case !addr.IsLoopback():
+		return Principal{}, &DeniedError{Reason: "no AE is configured and the peer is not on the loopback interface"}
+	}
+	return Principal{Tenant: p.tenant(), Kind: KindLocal, Name: title, Rights: Echo | Store | Query | Retrieve}, nil
+}
+
+// ForHTTP returns the principal of an HTTP peer without credentials: only the
+// loopback interface is trusted.
+func (p Policy) ForHTTP(addr netip.Addr) (Principal, error) {
+	if !addr.Unmap().IsLoopback() {
+		return Principal{}, &DeniedError{Reason: "HTTP without credentials is for the loopback interface only"}
+	}
+	return Principal{Tenant: p.tenant(), Kind: KindLocal, Name: "http", Rights: Store | Query | Retrieve}, nil
+}
+
+func (p Policy) tenant() string {
+	if p.Tenant == "" {
+		return DefaultTenant
+	}
+	return p.Tenant
+}
+
+func (a AE) allows(addr netip.Addr) bool {
+	if len(a.Addresses) == 0 {
+		return true
+	}
+	for _, prefix := range a.Addresses {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
