@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+// What an implementation of [Blobs] returns, wrapped, for the conditions that
+// callers branch on. Everything else is an I/O error of the backend.
+var (
+	// ErrNotFound says that there is no object of that name.
+	ErrNotFound = errors.New("not found")
+	// ErrNoSpace says that the object did not fit. Nothing of it remains, and a
+	// later Put may succeed once there is room again.
+	ErrNoSpace = errors.New("no space left for objects")
+	// ErrBlobName says that a name is not one that [ValidBlobName] accepts.
+	ErrBlobName = errors.New("malformed object name")
+)
+
+// Blobs keeps immutable objects under random names. Implementations are safe
+// for concurrent use, hold memory that does not depend on the size of an
+// object, and never see anything but sealed bytes.
+//
+// A name is one to eight segments of lower-case letters, digits and '-',
+// separated by '/': see [ValidBlobName]. No name may be a folder of another
+// (with "a/b" there is no "a"); names come from random handles, so nobody has
+// to look for collisions. Errors never contain a name.
+//
+// Nobody above retries for a reason inside an implementation: what can be
+// tried again (a remote server that is away) is tried again there, within ctx.
+type Blobs interface {
+	// Put stores what write writes. It is durable when Put returns nil: the
+	// bytes, the name and every folder above it survive a power failure. On any
+	// error, that of write included (returned wrapped), nothing remains under
+	// name that was not there before. An object that exists is replaced in one
+	// step: a concurrent Open sees the whole old or the whole new one.
+	//
+	// Size is the exact number of bytes when the caller knows it, else -1; a
+	// write that gives a different number than announced is an error. Write is
+	// called once, in the caller's goroutine or another, but never after Put has
+	// returned.
+	Put(ctx context.Context, name string, size int64, write func(io.Writer) error) error
+
+	// Open reads n bytes from offset off, or to the end when n is -1. A range
+	// that reaches past the end is cut there, and one that begins there or
+	// later is empty. The caller closes the reader. Ctx governs the reader too.
+	// A deleted object may still be read to its end by those who had opened it.
+	Open(ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
+
+	// Stat describes an object.
+	Stat(ctx context.Context, name string) (BlobInfo, error)
+
+	// List yields the objects whose names start with prefix, which is empty or
+	// whole segments ending in '/'. The order is unspecified; what is put or
+	// deleted meanwhile may or may not appear; nothing appears before its Put is
+	// durable or under a temporary name. An error ends the sequence.
+	List(ctx context.Context, prefix string) iter.Seq2[BlobInfo, error]
+
+	// Delete removes an object, durably and with all versions that the backend
+	// keeps of it. Removing what is not there is no error.
+	Delete(ctx context.Context, name string) error
+}
+
+// BlobInfo describes one object of a [Blobs].
+type BlobInfo struct {
+	Name    string
+	Size    int64     // bytes, as stored (sealed)
+	ModTime time.Time // of the Put, by the backend's clock
+}
+
+const (
+	maxBlobSegments = 8
+	maxBlobSegment  = 64
+)
+
+// ValidBlobName reports whether name may name an object: one to eight segments
+// of one to 64 characters from [a-z0-9-], separated by single slashes. Such a
+// name is safe as a relative path and as an S3 key.
+func ValidBlobName(name string) bool {
+	segments, length := 1, 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-':
+			if length++; length > maxBlobSegment {
+				return false
+			}
+		case c == '/':
+			if length == 0 {
+				return false
+			}
+			segments, length = segments+1, 0
+		default:
+			return false
+		}
+	}
+	return length > 0 && segments <= maxBlobSegments
+}
+
+// ValidBlobPrefix reports whether prefix may be given to List: empty, or a
+// valid name followed by '/'.
+func ValidBlobPrefix(prefix string) bool {
+	if prefix == "" {
+		return true
+	}
+	last := len(prefix) - 1
+	return prefix[last] == '/' && ValidBlobName(prefix[:last])
+}
