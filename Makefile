@@ -1,0 +1,37 @@
+# What a newcomer runs: make run, make test.
+
+GO      ?= go
+UNIT     = $(shell $(GO) list ./... | grep -v '/test/e2e$$')
+
+.PHONY: run build test setup check unit e2e crash fuzz generate
+
+run: build ## serve with no configuration, on the loopback interface
+	bin/lumen serve
+
+build:
+	$(GO) build -trimpath -o bin/lumen ./cmd/lumen
+
+test: setup check unit e2e crash fuzz ## everything that CI runs
+
+setup: ## install the programs that the tests talk to
+	scripts/setup
+
+check: ## format, vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+unit: ## tests of the packages, those against DCMTK and pydicom among them
+	$(GO) test -race $(UNIT)
+
+e2e: ## the built binary against DCMTK, pydicom and HTTP
+	$(GO) test -count=1 -timeout 15m ./test/e2e
+
+crash: ## 50 times kill -9 under load
+	LUMEN_CRASHES=50 $(GO) test -count=1 -timeout 15m -run Crash ./test/e2e
+
+fuzz: ## every fuzz target, FUZZTIME=5s each
+	scripts/fuzz
+
+generate: ## the DICOM tables, from DCMTK's dictionary
+	$(GO) generate ./...

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"lumen/access"
+)
+
+// Config is everything that can be set. [Default] is safe on a laptop.
+type Config struct {
+	Data            string        `yaml:"data"`             // the data folder
+	ShutdownTimeout Duration      `yaml:"shutdown_timeout"` // how long accepted work may take to finish
+	DIMSE           DIMSE         `yaml:"dimse"`
+	HTTP            HTTP          `yaml:"http"`
+	Storage         Storage       `yaml:"storage"`
+	Audit           Audit         `yaml:"audit"`
+	Keys            Keys          `yaml:"keys"`
+	Log             Log           `yaml:"log"`
+	AEs             []AE          `yaml:"aes"`          // who may call; none: anyone on the loopback interface
+	Destinations    []Destination `yaml:"destinations"` // where C-MOVE may send to
+}
+
+// DIMSE is the DICOM upper layer listener.
+type DIMSE struct {
+	Listen  string `yaml:"listen"`   // HOST:PORT on the loopback interface; port 0 picks one
+	AETitle string `yaml:"ae_title"` // what we call ourselves
+}
+
+// HTTP is the listener for DICOMweb, metrics and health.
+type HTTP struct {
+	Listen string   `yaml:"listen"` // HOST:PORT on the loopback interface; port 0 picks one
+	Hosts  []string `yaml:"hosts"`  // names accepted in the Host header besides localhost and the address
+}
+
+// Storage is what the archive needs of its disk.
+type Storage struct {
+	MinFree        Size  `yaml:"min_free"`         // ingest is refused below this much free space ...
+	MinFreePercent int64 `yaml:"min_free_percent"` // ... or below this share of the disk, whichever is more
+}
+
+// Audit is the shape of the journal's files.
+type Audit struct {
+	SegmentSize Size  `yaml:"segment_size"` // a segment is allocated ahead, filled, and never written again
+	Reserve     int64 `yaml:"reserve"`      // segments kept allocated ahead
+}
+
+// Keys says where the root key is.
+type Keys struct {
+	Root RootKey `yaml:"root"` // empty: DATA/keys/root, made at the first start
+}
+
+// Log is what the node says on standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // text or json
+}
+
+// AE is a peer that may call. Several entries may share a title.
+type AE struct {
+	Title     string         `yaml:"title"`
+	Addresses []netip.Prefix `yaml:"addresses"` // empty: any
+	Rights    []string       `yaml:"rights"`    // echo, store, query, retrieve
+}
+
+// Destination is a peer that C-MOVE may send to.
+type Destination struct {
+	Title   string `yaml:"title"`
+	Address string `yaml:"address"` // HOST:PORT
+}
+
+// Default is the configuration of a node that was told nothing.
+func Default() Config {
+	return Config{
+		Data:            "data",
+		ShutdownTimeout: Duration(30 * time.Second),
+		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN"},
+		HTTP:            HTTP{Listen: "127.0.0.1:8104"},
+		Storage:         Storage{MinFree: 2 << 30, MinFreePercent: 5},
+		Audit:           Audit{SegmentSize: 64 << 20, Reserve: 2},
+		Log:             Log{Level: "info", Format: "text"},
+	}
+}
+
+// Flags are the values of command line flags; empty means not given.
+type Flags struct {
+	Data, DIMSE, HTTP string
+}
+
+// Load reads file (none when its name is empty) over the defaults and the
+// flags over that. What is wrong comes back together as an [*Error].
+func Load(file string, flags Flags) (Config, error) {
+	var text []byte
+	if file != "" {
+		var err error
+		if text, err = os.ReadFile(file); err != nil {
+			return Config{}, fmt.Errorf("read the configuration: %w", err)
+		}
+	}
+	return parse(file, text, flags)
+}
+
+func parse(file string, text []byte, flags Flags) (Config, error) {
+	c := Default()
+	d := decoder{lines: map[string]int{}}
+	d.document(text, &c)
+	for _, f := range []struct {
+		name, key, value string
+		to               *string
+	}{
+		{"--data", "data", flags.Data, &c.Data},
+		{"--dimse", "dimse.listen", flags.DIMSE, &c.DIMSE.Listen},
+		{"--http", "http.listen", flags.HTTP, &c.HTTP.Listen},
+	} {
+		if f.value != "" {
+			*f.to = f.value
+			d.flag(f.key, f.name)
+		}
+	}
+	validate(&c, d.problem)
+	if len(d.problems) > 0 {
+		return Config{}, &Error{File: file, Problems: d.sorted()}
+	}
+	return c, nil
+}
+
+// Policy is the access policy that the AE list describes.
+func (c Config) Policy() access.Policy {
+	var p access.Policy
+	for _, ae := range c.AEs {
+		entry := access.AE{Title: ae.Title, Addresses: ae.Addresses}
+		for _, name := range ae.Rights {
+			right, _ := access.ParseRight(name) // validate has read it before
+			entry.Rights |= right
+		}
+		p.AEs = append(p.AEs, entry)
+	}
+	return p
+}

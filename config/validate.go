@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lumen/access"
+)
+
+// The smallest journal segment: room for the largest record and its frame.
+const minSegment = 256 << 10
+
+// validate checks what the types alone do not.
+func validate(c *Config, problem func(key, format string, args ...any)) {
+	if c.Data == "" {
+		problem("data", "the data folder needs a name")
+	}
+	for key, addr := range map[string]string{"dimse.listen": c.DIMSE.Listen, "http.listen": c.HTTP.Listen} {
+		if err := loopback(addr); err != nil {
+			problem(key, "%s", err)
+		}
+	}
+	aeTitle(c.DIMSE.AETitle, "dimse.ae_title", problem)
+	if p := c.Storage.MinFreePercent; p < 0 || p > 99 {
+		problem("storage.min_free_percent", "%d is not between 0 and 99", p)
+	}
+	if c.Audit.SegmentSize < minSegment {
+		problem("audit.segment_size", "%s is less than %s", c.Audit.SegmentSize, Size(minSegment))
+	}
+	if r := c.Audit.Reserve; r < 1 || r > 16 {
+		problem("audit.reserve", "%d is not between 1 and 16", r)
+	}
+	if f := c.Keys.Root.File; f != "" {
+		if _, err := os.Stat(f); err != nil {
+			problem("keys.root", "the file is not there: a root key elsewhere than in the data folder is made by you")
+		}
+	}
+	if e := c.Keys.Root.Env; e != "" && os.Getenv(e) == "" {
+		problem("keys.root", "the environment variable %s is not set", e)
+	}
+	oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, problem)
+	oneOf("log.format", c.Log.Format, []string{"text", "json"}, problem)
+	validateAEs(c, problem)
+}
+
+func validateAEs(c *Config, problem func(key, format string, args ...any)) {
+	for i, ae := range c.AEs {
+		key := fmt.Sprintf("aes[%d]", i)
+		aeTitle(ae.Title, key+".title", problem)
+		if len(ae.Rights) == 0 {
+			problem(key+".rights", "an AE without rights can do nothing: name some")
+		}
+		for j, name := range ae.Rights {
+			if r, err := access.ParseRight(name); err != nil {
+				problem(fmt.Sprintf("%s.rights[%d]", key, j), "%s", err)
+			} else if r == access.Admin {
+				problem(fmt.Sprintf("%s.rights[%d]", key, j), "admin is for commands on this machine, not for an AE")
+			}
+		}
+	}
+	for i, d := range c.Destinations {
+		key := fmt.Sprintf("destinations[%d]", i)
+		aeTitle(d.Title, key+".title", problem)
+		if slices.ContainsFunc(c.Destinations[:i], func(o Destination) bool { return o.Title == d.Title }) {
+			problem(key+".title", "%q is the title of an earlier destination", d.Title)
+		}
+		if host, port, err := net.SplitHostPort(d.Address); err != nil || host == "" || !validPort(port) || port == "0" {
+			problem(key+".address", "%q is not HOST:PORT", d.Address)
+		}
+	}
+}
+
+// loopback checks that addr is HOST:PORT on the loopback interface: there is
+// neither TLS nor a token yet that would make another one safe.
+func loopback(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !validPort(port) {
+		return fmt.Errorf("%q is not HOST:PORT", addr)
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "localhost", err == nil && ip.Unmap().IsLoopback():
+		return nil
+	case host != "" && err != nil:
+		return fmt.Errorf("%q is neither an IP address nor localhost", host)
+	}
+	return fmt.Errorf("%q is not on the loopback interface: without TLS this node listens nowhere else", addr)
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == port
+}
+
+// aeTitle checks an AE title as in PS3.5 section 6.2: at most 16 characters of
+// the default repertoire, no backslash or control, not only spaces. Spaces at
+// the ends are not significant, so we refuse them to keep comparing simple.
+func aeTitle(title, key string, problem func(key, format string, args ...any)) {
+	bad := strings.ContainsFunc(title, func(r rune) bool { return r < ' ' || r > '~' || r == '\\' })
+	if title == "" || len(title) > 16 || bad || strings.TrimSpace(title) != title {
+		problem(key, "%q is not an AE title: 1 to 16 characters of ASCII, no backslash, no space at the ends", title)
+	}
+}
+
+func oneOf(key, value string, allowed []string, problem func(key, format string, args ...any)) {
+	if !slices.Contains(allowed, value) {
+		problem(key, "%q is not one of %s", value, strings.Join(allowed, ", "))
+	}
+}
