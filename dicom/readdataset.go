@@ -1,0 +1,187 @@
+package dicom
+
+import (
+	"bytes"
+	"io"
+)
+
+// ReadOptions say how much of a stream becomes a DataSet. Zero fields mean no
+// bound; the Reader's [Limits] hold in any case for depth and count.
+type ReadOptions struct {
+	Until    Tag   // stop before the first element of the data set with this tag or a higher one
+	MaxValue int64 // longer values are omitted
+	MaxBytes int64 // once this many value bytes are kept, further values are omitted
+}
+
+// ReadDataSet reads the data set that r is at the start of. Omitted values
+// have their Offset and Length in the stream; fragments are always omitted.
+// A sequence that is too deep, or that would keep too many elements, is omitted
+// whole. On an error the elements before it are returned with it.
+func ReadDataSet(r *Reader, opt ReadOptions) (*DataSet, error) {
+	b := newBuilder(r)
+	for {
+		t, err := r.Next()
+		if err == io.EOF {
+			return b.root, nil
+		}
+		if err != nil {
+			return b.root, err
+		}
+		if opt.Until != 0 && t.Depth == 0 && t.Tag >= opt.Until && t.Kind != SequenceEnd && t.Kind != FragmentsEnd {
+			r.unread()
+			return b.root, nil
+		}
+		if t.Kind != ElementToken {
+			b.structure(t)
+			continue
+		}
+		keep := (opt.MaxValue <= 0 || t.Length <= opt.MaxValue) &&
+			(opt.MaxBytes <= 0 || b.bytes+t.Length <= opt.MaxBytes)
+		if !keep || t.Length == 0 {
+			b.element(t, nil)
+			continue
+		}
+		value, err := b.value(r, t)
+		if err != nil {
+			return b.root, err
+		}
+		b.element(t, value)
+	}
+}
+
+// ParseDataSet reads a whole data set from memory, with the default limits.
+// Elements do not point into b.
+func ParseDataSet(b []byte, ts TransferSyntax) (*DataSet, error) {
+	if ts.Deflated {
+		return ReadDataSet(NewReader(bytes.NewReader(b), ts, Limits{}), ReadOptions{})
+	}
+	return ReadDataSet(newBytesReader(b, ts, Limits{}), ReadOptions{})
+}
+
+// builder makes a DataSet of tokens.
+type builder struct {
+	r     *Reader
+	root  *DataSet
+	cur   *DataSet // where elements go; nil while a sequence is being left out
+	seqs  []*[]*DataSet
+	cut   bool // something was left out
+	count int
+	bytes int64
+	arena []byte
+}
+
+func newBuilder(r *Reader) *builder {
+	d := &DataSet{}
+	return &builder{r: r, root: d, cur: d}
+}
+
+// value reads a whole value into the arena.
+func (b *builder) value(r *Reader, t Token) ([]byte, error) {
+	if t.Length > 1024 {
+		return r.appendValue(make([]byte, 0, min(t.Length, readerBuffer)))
+	}
+	if cap(b.arena)-len(b.arena) < int(t.Length) {
+		b.arena = make([]byte, 0, min(16<<10, max(1024, 2*cap(b.arena))))
+	}
+	from := len(b.arena)
+	arena, err := r.appendValue(b.arena)
+	if err != nil {
+		return nil, err
+	}
+	b.arena = arena
+	return arena[from:len(arena):len(arena)], nil
+}
+
+// add puts e into the current data set.
+func (b *builder) add(e elem) bool {
+	d := b.cur
+	if b.count++; b.count > b.r.lim.KeptElements {
+		b.leaveOut(b.r.depthOf(e.items != nil))
+		return false
+	}
+	b.bytes += int64(len(e.value))
+	i, found := d.find(e.tag)
+	switch {
+	case found:
+		b.r.findings.Add(Duplicate)
+		return false
+	case i == len(d.elems):
+		d.elems = append(d.elems, e)
+	default:
+		b.r.findings.Add(OutOfOrder)
+		d.elems = append(d.elems, elem{})
+		copy(d.elems[i+1:], d.elems[i:])
+		d.elems[i] = e
+	}
+	return true
+}
+
+// depthOf returns the depth of the element whose token is current.
+func (r *Reader) depthOf(sequence bool) int {
+	if sequence {
+		return r.depth - 1
+	}
+	return r.depth
+}
+
+// leaveOut drops the whole sequence of the data set that holds the current
+// element: half a sequence would look like a whole one.
+func (b *builder) leaveOut(depth int) {
+	b.cut = true
+	if depth == 0 {
+		return
+	}
+	top := b.r.stack[0].tag
+	b.root.Delete(top)
+	b.cur, b.seqs = nil, b.seqs[:0]
+}
+
+// element adds an element; a nil value of one that has a length is omitted.
+func (b *builder) element(t Token, value []byte) {
+	if b.cur == nil {
+		return
+	}
+	if value == nil && t.Length != 0 {
+		b.cut = true
+	}
+	b.add(elem{value: value, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
+}
+
+// structure follows the tokens that are no elements.
+func (b *builder) structure(t Token) {
+	if b.cur == nil { // until the end of the sequence of the data set
+		if t.Kind == SequenceEnd && t.Depth == 0 {
+			b.cur = b.root
+		}
+		return
+	}
+	switch t.Kind {
+	case SequenceStart:
+		items := new([]*DataSet)
+		ok := b.add(elem{items: items, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
+		if b.cur == nil {
+			return
+		}
+		if ok && t.Depth+1 > b.r.lim.Depth {
+			b.leaveOut(t.Depth + 1)
+			return
+		}
+		b.seqs = append(b.seqs, items)
+	case ItemStart:
+		if b.count++; b.count > b.r.lim.KeptElements {
+			b.leaveOut(t.Depth)
+			return
+		}
+		item := &DataSet{outer: b.cur}
+		seq := b.seqs[len(b.seqs)-1]
+		*seq = append(*seq, item)
+		b.cur = item
+	case ItemEnd:
+		b.cur = b.cur.outer
+	case SequenceEnd:
+		b.seqs = b.seqs[:len(b.seqs)-1]
+	case FragmentsStart:
+		b.cut = true
+		b.add(elem{offset: t.Offset, length: -1, tag: t.Tag, vr: t.VR})
+	}
+}
