@@ -1,0 +1,223 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+)
+
+// Query is a search, of C-FIND and QIDO-RS alike (PS3.4 C.2.2.2, PS3.18 8.3.4).
+type Query struct {
+	Level Level
+	Keys  []Key
+	// Return lists the attributes to return besides the keys and the unique
+	// keys; nil means what [DefaultReturn] lists. Match and Include add to it.
+	Return []dicom.Tag
+	// All returns everything that the index has (includefield=all).
+	All bool
+	// Limit is the most matches to return, after Offset of them were passed
+	// over; 0 means all. The order is the same from one search to the next.
+	Limit, Offset int
+	// Fuzzy lets names match that sound alike. It holds for the calls of Match
+	// that follow.
+	Fuzzy bool
+	// CombinedDateTime matches a date range and the time range beside it as one
+	// range of moments (PS3.4 C.2.2.2.5.4): in C-FIND it is negotiated.
+	CombinedDateTime bool
+
+	unsupported []dicom.Tag
+}
+
+// Key is an attribute and what its value must be.
+type Key struct {
+	Tag     dicom.Tag
+	Level   Level
+	Matcher Matcher
+}
+
+// NewQuery returns a query that matches everything of a level.
+func NewQuery(level Level) *Query { return &Query{Level: level} }
+
+// Match asks for tag to have the value, in UTF-8, with the wildcards, ranges
+// and lists of PS3.4 C.2.2.2; it is among the returned attributes. An empty
+// value, or one of stars only, matches everything: it asks for the attribute to
+// be returned. So does an attribute that the index does not keep or that is of
+// a level below the query's: see Unsupported. The error names the attribute,
+// not the value.
+func (q *Query) Match(tag dicom.Tag, value string) error {
+	if tag == dict.SpecificCharacterSet || tag == dict.QueryRetrieveLevel {
+		return nil
+	}
+	level, known := AttributeLevel(tag)
+	vr, _ := dict.VRs(tag)
+	if !known || level > q.Level || !matchable(tag, vr) {
+		if strings.Trim(value, "* ") != "" {
+			q.unsupported = append(q.unsupported, tag)
+		}
+		q.Return = append(q.Return, tag)
+		return nil
+	}
+	m, err := NewMatcher(vr, value, q.Fuzzy && vr == dict.PN)
+	if err != nil {
+		return fmt.Errorf("key %v: %w", tag, err)
+	}
+	if m.Universal() {
+		q.Return = append(q.Return, tag)
+		return nil
+	}
+	q.Keys = append(q.Keys, Key{Tag: tag, Level: level, Matcher: m})
+	return nil
+}
+
+// matchable reports whether an indexed attribute can be a matching key.
+func matchable(tag dicom.Tag, vr dicom.VR) bool {
+	switch tag {
+	case dict.NumberOfStudyRelatedSeries, dict.NumberOfStudyRelatedInstances, dict.NumberOfSeriesRelatedInstances:
+		return false
+	}
+	return vr != dict.SQ && vr.Text()
+}
+
+// Include asks for the level's defaults to be returned, and for the given
+// attributes: what QIDO-RS calls before it matches, with its includefields.
+func (q *Query) Include(tags ...dicom.Tag) {
+	q.Return = append(append(q.Return, q.defaults()...), tags...)
+}
+
+// Unsupported lists the keys that had a value and could not be matched: C-FIND
+// answers them with status FF01, QIDO-RS with a warning.
+func (q *Query) Unsupported() []dicom.Tag { return slices.Clone(q.unsupported) }
+
+// Exact returns the values that tag must have one of, when the query lists
+// them without wildcards.
+func (q *Query) Exact(tag dicom.Tag) []string {
+	for _, k := range q.Keys {
+		if k.Tag == tag {
+			if v := k.Matcher.List(); len(v) > 0 {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// defaults lists what is returned unasked: the level's attributes, and those
+// of the levels above that the query does not name by UID (PS3.18 10.6.3.3).
+func (q *Query) defaults() []dicom.Tag {
+	tags := DefaultReturn(q.Level)
+	for level := q.Level - 1; level >= StudyLevel; level-- {
+		if len(q.Exact(uniqueKeys[level])) == 0 {
+			tags = append(tags, defaultReturn[level]...)
+		}
+	}
+	return tags
+}
+
+// Entity is one study, series or instance as the index knows it, with the
+// attributes of its own level and what is counted below it.
+type Entity struct {
+	Level          Level
+	UID            string
+	Attributes     *dicom.DataSet
+	Modalities     []string // of a study, sorted
+	SOPClasses     []string // of a study, sorted
+	Series         int      // of a study
+	Instances      int      // of a study or series
+	TransferSyntax string   // of an instance
+}
+
+// values returns the values of a key of the entity's level.
+func (e *Entity) values(tag dicom.Tag) []string {
+	switch tag {
+	case uniqueKeys[e.Level]:
+		return []string{e.UID}
+	case dict.ModalitiesInStudy:
+		return e.Modalities
+	case dict.SOPClassesInStudy:
+		return e.SOPClasses
+	case dict.AvailableTransferSyntaxUID:
+		return []string{e.TransferSyntax}
+	}
+	return e.Attributes.Strings(tag)
+}
+
+// Matches reports whether e has what the query's keys of e's level ask for.
+func (q *Query) Matches(e *Entity) bool {
+	for i := range q.Keys {
+		k := &q.Keys[i]
+		if k.Level != e.Level {
+			continue
+		}
+		if q.CombinedDateTime {
+			if combined, ok := q.matchesMoment(k, e); combined {
+				if !ok {
+					return false
+				}
+				continue
+			}
+		}
+		if !k.Matcher.Match(e.values(k.Tag)...) {
+			return false
+		}
+	}
+	return true
+}
+
+// moments pairs the dates with their times.
+var moments = map[dicom.Tag]dicom.Tag{
+	dict.StudyDate:                       dict.StudyTime,
+	dict.SeriesDate:                      dict.SeriesTime,
+	dict.AcquisitionDate:                 dict.AcquisitionTime,
+	dict.ContentDate:                     dict.ContentTime,
+	dict.InstanceCreationDate:            dict.InstanceCreationTime,
+	dict.PerformedProcedureStepStartDate: dict.PerformedProcedureStepStartTime,
+	dict.PresentationCreationDate:        dict.PresentationCreationTime,
+}
+
+// matchesMoment matches a date and its time as one range when both keys are
+// ranges of the same form. Of such a pair it answers for either key.
+func (q *Query) matchesMoment(k *Key, e *Entity) (combined, ok bool) {
+	date, time := k, (*Key)(nil)
+	for i := range q.Keys {
+		other := &q.Keys[i]
+		switch {
+		case moments[k.Tag] == other.Tag:
+			time = other
+		case moments[other.Tag] == k.Tag && k.Tag != 0:
+			date, time = other, k
+		}
+	}
+	if time == nil {
+		return false, false
+	}
+	fromDate, toDate, ok1 := date.Matcher.Range()
+	fromTime, toTime, ok2 := time.Matcher.Range()
+	if !ok1 || !ok2 || (fromDate == "") != (fromTime == "") || (toDate == "") != (toTime == "") {
+		return false, false
+	}
+	days, times := e.values(date.Tag), e.values(time.Tag)
+	if len(days) == 0 {
+		return true, false
+	}
+	day, okDay := normalDate(days[0])
+	clock := lowTime
+	if len(times) > 0 {
+		if t, _, okTime := normalTime(times[0]); okTime {
+			clock = t
+		}
+	}
+	moment := day + clock
+	return true, okDay && (fromDate == "" || moment >= fromDate+fromTime) && (toDate == "" || moment <= toDate+toTime)
+}
+
+// Match is one match of a search.
+type Match struct {
+	StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID string // those of the query's level and above
+	// Attributes holds what the query returns, with their Specific Character
+	// Set (0008,0005), and the unique keys. What is known to be empty or absent
+	// is an empty element.
+	Attributes *dicom.DataSet
+}
