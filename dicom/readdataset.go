@@ -64,10 +64,13 @@ type builder struct {
 	root  *DataSet
 	cur   *DataSet // where elements go; nil while a sequence is being left out
 	seqs  []*[]*DataSet
-	cut   bool // something was left out
-	count int
-	bytes int64
+	cut   bool  // a sequence was left out, or elements
+	count int   // of elements and items that are kept
+	bytes int64 // of values that are kept
 	arena []byte
+
+	beforeCount int // what they were before the open sequence of the data set
+	beforeBytes int64
 }
 
 func newBuilder(r *Reader) *builder {
@@ -92,11 +95,10 @@ func (b *builder) value(r *Reader, t Token) ([]byte, error) {
 	return arena[from:len(arena):len(arena)], nil
 }
 
-// add puts e into the current data set.
-func (b *builder) add(e elem) bool {
+// add puts e, which is at depth, into the current data set.
+func (b *builder) add(depth int, e elem) bool {
 	d := b.cur
-	if b.count++; b.count > b.r.lim.KeptElements {
-		b.leaveOut(b.r.depthOf(e.items != nil))
+	if !b.room(depth) {
 		return false
 	}
 	b.bytes += int64(len(e.value))
@@ -116,12 +118,19 @@ func (b *builder) add(e elem) bool {
 	return true
 }
 
-// depthOf returns the depth of the element whose token is current.
-func (r *Reader) depthOf(sequence bool) int {
-	if sequence {
-		return r.depth - 1
+// room counts one more element or item at depth. Those in sequences get three
+// quarters of what may be kept: the rest is for elements of the data set itself.
+func (b *builder) room(depth int) bool {
+	limit := b.r.lim.KeptElements
+	if depth > 0 {
+		limit -= limit / 4
 	}
-	return r.depth
+	if b.count < limit {
+		b.count++
+		return true
+	}
+	b.leaveOut(depth)
+	return false
 }
 
 // leaveOut drops the whole sequence of the data set that holds the current
@@ -133,6 +142,7 @@ func (b *builder) leaveOut(depth int) {
 	}
 	top := b.r.stack[0].tag
 	b.root.Delete(top)
+	b.count, b.bytes = b.beforeCount, b.beforeBytes
 	b.cur, b.seqs = nil, b.seqs[:0]
 }
 
@@ -141,10 +151,7 @@ func (b *builder) element(t Token, value []byte) {
 	if b.cur == nil {
 		return
 	}
-	if value == nil && t.Length != 0 {
-		b.cut = true
-	}
-	b.add(elem{value: value, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
+	b.add(t.Depth, elem{value: value, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
 }
 
 // structure follows the tokens that are no elements.
@@ -157,8 +164,11 @@ func (b *builder) structure(t Token) {
 	}
 	switch t.Kind {
 	case SequenceStart:
+		if t.Depth == 0 {
+			b.beforeCount, b.beforeBytes = b.count, b.bytes
+		}
 		items := new([]*DataSet)
-		ok := b.add(elem{items: items, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
+		ok := b.add(t.Depth, elem{items: items, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
 		if b.cur == nil {
 			return
 		}
@@ -166,10 +176,13 @@ func (b *builder) structure(t Token) {
 			b.leaveOut(t.Depth + 1)
 			return
 		}
+		if !ok && t.Depth == 0 { // a duplicate, or one too many
+			b.cur = nil
+			return
+		}
 		b.seqs = append(b.seqs, items)
 	case ItemStart:
-		if b.count++; b.count > b.r.lim.KeptElements {
-			b.leaveOut(t.Depth)
+		if !b.room(t.Depth) {
 			return
 		}
 		item := &DataSet{outer: b.cur}
@@ -181,7 +194,6 @@ func (b *builder) structure(t Token) {
 	case SequenceEnd:
 		b.seqs = b.seqs[:len(b.seqs)-1]
 	case FragmentsStart:
-		b.cut = true
-		b.add(elem{offset: t.Offset, length: -1, tag: t.Tag, vr: t.VR})
+		b.add(t.Depth, elem{offset: t.Offset, length: -1, tag: t.Tag, vr: t.VR})
 	}
 }

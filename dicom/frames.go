@@ -1,0 +1,215 @@
+package dicom
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"lumen/dicom/dict"
+)
+
+// Errors about frames.
+var (
+	// ErrNoFrame is returned for a frame number that the pixel data does not have.
+	ErrNoFrame = errors.New("no such frame")
+	// ErrFrames is returned when frames cannot be told apart.
+	ErrFrames = errors.New("frames cannot be told apart")
+)
+
+// mark says what the first and last bytes of a fragment tell.
+type mark uint8
+
+const (
+	startsImage mark = 1 << iota
+	endsImage
+)
+
+// ends collects the first and last bytes of a fragment.
+type ends struct {
+	head, tail [4]byte
+	n          int // bytes in head
+}
+
+func (e *ends) add(b []byte) {
+	if e.n < len(e.head) {
+		e.n += copy(e.head[e.n:], b)
+	}
+	if len(b) >= len(e.tail) {
+		copy(e.tail[:], b[len(b)-len(e.tail):])
+		return
+	}
+	copy(e.tail[:], e.tail[len(b):])
+	copy(e.tail[len(e.tail)-len(b):], b)
+}
+
+// mark looks for the markers with which coded images start and end: SOI and
+// EOI of JPEG and JPEG-LS, SOC and EOC of JPEG 2000 and HTJ2K, the signatures
+// of JPEG XL. A fragment may end with a padding byte.
+func (e *ends) mark() (m mark) {
+	h, t := e.head, e.tail
+	switch {
+	case h[0] == 0xFF && h[1] == 0xD8 && h[2] == 0xFF,
+		h[0] == 0xFF && h[1] == 0x4F && h[2] == 0xFF && h[3] == 0x51,
+		h[0] == 0xFF && h[1] == 0x0A,
+		h == [4]byte{0, 0, 0, 12}:
+		m |= startsImage
+	}
+	if t[2] == 0xFF && t[3] == 0xD9 || t[1] == 0xFF && t[2] == 0xD9 {
+		m |= endsImage
+	}
+	return m
+}
+
+// Frames says where the frames of the pixel data lie. The table is empty when
+// there is no pixel data. Of a video there is one frame: the whole stream.
+//
+// Frames of native pixel data are computed from the image's attributes. Those
+// of encapsulated pixel data come from the extended offset table, the basic
+// offset table, the number of fragments or the markers in them, whichever
+// first fits the fragments; one that does not fit counts as [TableMismatch].
+// The error wraps [ErrFrames].
+func (s *Scan) Frames() (FrameTable, error) {
+	p := &s.Pixel
+	if p.Tag == 0 {
+		return FrameTable{}, nil
+	}
+	n, ok := s.Header.Int(dict.NumberOfFrames)
+	if !ok || n < 1 {
+		n = 1
+	}
+	if !p.Encapsulated {
+		return s.nativeFrames(n)
+	}
+	if p.FragmentsOverflow {
+		return FrameTable{}, fmt.Errorf("dicom: more than %d fragments: %w", len(p.Fragments), ErrFrames)
+	}
+	t := FrameTable{fragments: p.Fragments}
+	if len(p.Fragments) == 0 {
+		return t, nil
+	}
+	if s.syntax.Video || n == 1 {
+		t.first = []uint32{0}
+		return t, nil
+	}
+	if first, ok := p.byOffsets(n); ok {
+		t.first = first
+		return t, nil
+	}
+	if len(p.BasicOffsets)+len(p.ExtendedOffsets) > 0 {
+		s.Findings.Add(TableMismatch)
+	}
+	if len(p.Fragments) == n {
+		t.first = identity(n)
+		return t, nil
+	}
+	if first, ok := p.byMarkers(n); ok {
+		t.first = first
+		return t, nil
+	}
+	return FrameTable{}, fmt.Errorf("dicom: %d fragments for %d frames: %w", len(p.Fragments), n, ErrFrames)
+}
+
+func identity(n int) []uint32 {
+	list := make([]uint32, n)
+	for i := range list {
+		list[i] = uint32(i)
+	}
+	return list
+}
+
+// byOffsets uses the offset tables: offsets count from the first byte of the
+// first fragment's item header (PS3.5 annex A.4, PS3.3 section C.7.6.3.1.8).
+func (p *PixelLayout) byOffsets(n int) ([]uint32, bool) {
+	offsets := func(i int) int64 { return int64(p.BasicOffsets[i]) }
+	count := len(p.BasicOffsets)
+	if len(p.ExtendedOffsets) == n {
+		offsets = func(i int) int64 { return int64(p.ExtendedOffsets[i]) }
+		count = n
+	}
+	if count != n {
+		return nil, false
+	}
+	origin := p.Fragments[0].Offset - 8
+	first := make([]uint32, 0, min(n, len(p.Fragments)))
+	at := 0
+	for i := range n {
+		for at < len(p.Fragments) && p.Fragments[at].Offset-8-origin < offsets(i) {
+			at++
+		}
+		if at == len(p.Fragments) || p.Fragments[at].Offset-8-origin != offsets(i) || i == 0 && at != 0 {
+			return nil, false
+		}
+		first = append(first, uint32(at))
+		at++
+	}
+	return first, true
+}
+
+// byMarkers starts a frame at each fragment in which a coded image starts, or,
+// when images start inside of images too, at those that follow the end of one.
+func (p *PixelLayout) byMarkers(n int) ([]uint32, bool) {
+	for _, strict := range []bool{false, true} {
+		var first []uint32
+		for i, m := range p.marks {
+			if m&startsImage != 0 && (!strict || i == 0 || p.marks[i-1]&endsImage != 0) {
+				first = append(first, uint32(i))
+			}
+		}
+		if len(first) == n && first[0] == 0 {
+			return first, true
+		}
+	}
+	return nil, false
+}
+
+// nativeFrames computes the size of a frame from the Image Pixel module
+// (PS3.3 section C.7.6.3). The last frame may be shorter than the others when
+// pixel data is; frames beyond it are not in the table.
+func (s *Scan) nativeFrames(n int) (FrameTable, error) {
+	d := s.Header
+	rows, _ := d.Int(dict.Rows)
+	columns, _ := d.Int(dict.Columns)
+	samples, ok := d.Int(dict.SamplesPerPixel)
+	if !ok {
+		samples = 1
+	}
+	bits, ok := d.Int(dict.BitsAllocated)
+	switch {
+	case s.Pixel.Tag == dict.FloatPixelData:
+		bits = 32
+	case s.Pixel.Tag == dict.DoubleFloatPixelData:
+		bits = 64
+	case !ok:
+		return FrameTable{}, fmt.Errorf("dicom: no Bits Allocated: %w", ErrFrames)
+	}
+	if rows < 1 || columns < 1 || samples < 1 || bits < 1 || rows > 1<<16 || columns > 1<<16 || samples > 1<<16 || bits > 64 {
+		return FrameTable{}, fmt.Errorf("dicom: no or impossible rows, columns, samples or bits: %w", ErrFrames)
+	}
+	pixels, total := int64(rows)*int64(columns), s.Pixel.ValueLength*8
+	if available := s.Inflated - s.Pixel.ValueOffset; available*8 < total {
+		total = available * 8
+	}
+	size := pixels * int64(samples) * int64(bits)
+	if sub := subsampled(d.String(dict.PhotometricInterpretation), pixels, int64(bits)); sub > 0 && samples == 3 &&
+		(total+7)/8 < (size*int64(n)+7)/8 {
+		size = sub
+	}
+	t := FrameTable{offset: s.Pixel.ValueOffset, bits: total, frame: size}
+	t.count = int(min(int64(n), max(1, (total+size-1)/size)))
+	if total <= 0 {
+		t.count = 0
+	}
+	return t, nil
+}
+
+// subsampled is the size in bits of a frame whose chrominance has less samples
+// than its luminance (PS3.3 section C.7.6.3.1.2), or 0.
+func subsampled(photometric string, pixels, bits int64) int64 {
+	switch {
+	case strings.HasSuffix(photometric, "_422"):
+		return pixels * 2 * bits
+	case strings.HasSuffix(photometric, "_420"):
+		return pixels * 3 / 2 * bits
+	}
+	return 0
+}

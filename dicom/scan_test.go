@@ -1,0 +1,457 @@
+package dicom_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/internal/shareddata"
+)
+
+// open splits a file into File Meta and data set.
+func open(b []byte) (dicom.FileMeta, dicom.TransferSyntax, []byte, error) {
+	m, r, err := dicom.ReadFileMeta(bytes.NewReader(b))
+	if err != nil {
+		return m, dicom.TransferSyntax{}, nil, err
+	}
+	body, err := io.ReadAll(r)
+	if err != nil {
+		return m, dicom.TransferSyntax{}, nil, err
+	}
+	ts, ok := dicom.LookupTransferSyntax(m.TransferSyntaxUID)
+	if !ok {
+		ts, _ = dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
+	}
+	return m, ts, body, nil
+}
+
+func TestScanEveryValidFile(t *testing.T) {
+	for _, e := range shareddata.Valid(t) {
+		t.Run(e.Name, func(t *testing.T) {
+			m, ts, body, err := open(e.Bytes(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.TransferSyntax != "" && m.TransferSyntaxUID != e.TransferSyntax {
+				t.Errorf("transfer syntax %s, the index says %s", m.TransferSyntaxUID, e.TransferSyntax)
+			}
+			s, err := dicom.ScanDataSet(bytes.NewReader(body), ts, dicom.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Size != int64(len(body)) || s.Truncated || s.Findings.Any() {
+				t.Errorf("size %d of %d, truncated %v, findings %v", s.Size, len(body), s.Truncated, s.Findings)
+			}
+			if want, _ := dict.LookupUID(s.Header.String(dict.SOPClassUID)); e.SOPClass != "" && want.Name == "" {
+				t.Errorf("SOP class %q is not in the table", e.SOPClass)
+			}
+			frames, err := s.Frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, ok := s.Header.Int(dict.NumberOfFrames)
+			if !ok {
+				n = 1
+			}
+			if s.Pixel.Tag == 0 {
+				n = 0
+			} else if ts.Video {
+				n = 1
+			}
+			if frames.Len() != n {
+				t.Errorf("%d frames, want %d", frames.Len(), n)
+			}
+			checkExtents(t, s, frames)
+		})
+	}
+}
+
+// checkExtents checks that frames cover the pixel data without overlap.
+func checkExtents(t *testing.T, s *dicom.Scan, frames dicom.FrameTable) {
+	t.Helper()
+	end := s.Pixel.ValueOffset
+	for i := range frames.Len() {
+		extents, shift, _, err := frames.Frame(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range extents {
+			if shift > 0 {
+				end--
+			}
+			if x.Length <= 0 || x.Offset < end || x.End() > s.Inflated {
+				t.Errorf("frame %d is at %d to %d, the one before ends at %d", i, x.Offset, x.End(), end)
+			}
+			end = x.End()
+		}
+	}
+	b, err := frames.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again dicom.FrameTable
+	if err := again.UnmarshalBinary(b); err != nil || again.Len() != frames.Len() {
+		t.Fatalf("table of %d bytes: %d frames, %v", len(b), again.Len(), err)
+	}
+	for i := range frames.Len() {
+		x, _, _, _ := frames.Frame(i)
+		y, _, _, _ := again.Frame(i)
+		if len(x) != len(y) || len(x) > 0 && (x[0] != y[0] || x[len(x)-1] != y[len(y)-1]) {
+			t.Fatalf("frame %d changed in the table's binary form", i)
+		}
+	}
+}
+
+func TestMalformedFilesCostNothing(t *testing.T) {
+	for _, e := range shareddata.Files(t) {
+		if !e.Malformed {
+			continue
+		}
+		t.Run(e.Name, func(t *testing.T) {
+			file := e.Bytes(t)
+			_, ts, body, err := open(file)
+			if err != nil {
+				return
+			}
+			before := liveBytes()
+			s, err := dicom.ScanDataSet(bytes.NewReader(body), ts, dicom.Limits{})
+			if grown := liveBytes() - before; grown > 16*int64(len(file))+1<<20 {
+				t.Errorf("%d bytes in memory for a file of %d", grown, len(file))
+			}
+			if err == nil && s.Size != int64(len(body)) && !ts.Deflated {
+				t.Errorf("size %d of %d", s.Size, len(body))
+			}
+			if err == nil {
+				s.Frames()
+			}
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+func liveBytes() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// native is a data set with 3 frames of pixel data.
+func native(bits, rows, columns int, pixels []byte) *dicom.DataSet {
+	d := sample()
+	d.SetInt(dict.Rows, rows)
+	d.SetInt(dict.Columns, columns)
+	d.SetInt(dict.SamplesPerPixel, 1)
+	d.SetInt(dict.BitsAllocated, bits)
+	d.SetInt(dict.NumberOfFrames, 3)
+	d.SetBytes(dict.PixelData, dict.OW, pixels)
+	return d
+}
+
+func scan(t *testing.T, d *dicom.DataSet, ts dicom.TransferSyntax) (*dicom.Scan, []byte) {
+	t.Helper()
+	b, err := d.Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, b
+}
+
+func TestScanFindsHeaderAndBody(t *testing.T) {
+	d := native(16, 2, 2, []byte("\x01\x02\x03\x04\x05\x06\x07\x08abcdefgh12345678"))
+	for _, ts := range uncompressed(t) {
+		t.Run(ts.Name, func(t *testing.T) {
+			s, b := scan(t, d, ts)
+			if s.Size != int64(len(b)) || s.Header.String(dict.PatientName) != "Doe^Jane" {
+				t.Errorf("size %d of %d", s.Size, len(b))
+			}
+			if ts.Deflated {
+				if s.BodyOffset != -1 || s.Inflated <= s.Size/2 {
+					t.Errorf("body at %d, %d bytes inflated", s.BodyOffset, s.Inflated)
+				}
+				return
+			}
+			if i := int64(bytes.LastIndex(b, []byte{0xE0, 0x7F, 0x10, 0})); i >= 0 && s.BodyOffset != i {
+				t.Errorf("body at %d, want %d", s.BodyOffset, i)
+			}
+			head, err := dicom.ParseDataSet(b[:s.BodyOffset], ts)
+			if err != nil || head.Len() != d.Len()-1 {
+				t.Errorf("the header alone has %d elements, %v", head.Len(), err)
+			}
+			e, _ := s.Header.Get(dict.PixelData)
+			if !e.Omitted() || e.Offset != s.Pixel.ValueOffset || s.Pixel.ValueLength != 24 {
+				t.Errorf("pixel data %+v, element %+v", s.Pixel, e)
+			}
+		})
+	}
+	s, b := scan(t, sample(), syntax(t, dicom.ExplicitVRLittleEndian))
+	if s.BodyOffset != int64(len(b)) {
+		t.Errorf("without pixel data the body is at %d of %d", s.BodyOffset, len(b))
+	}
+}
+
+func TestNativeFrames(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	for _, c := range []struct {
+		name                string
+		bits, rows, columns int
+		length              int
+		frames              int
+		last                dicom.Extent // relative to the value
+		shift               uint8
+		lastBits            int64
+	}{
+		{"16 bits", 16, 4, 4, 96, 3, dicom.Extent{Offset: 64, Length: 32}, 0, 0},
+		{"8 bits, odd size", 8, 3, 3, 28, 3, dicom.Extent{Offset: 18, Length: 9}, 0, 0},
+		{"1 bit, whole bytes", 1, 4, 4, 6, 3, dicom.Extent{Offset: 4, Length: 2}, 0, 0},
+		{"1 bit, inside of a byte", 1, 3, 3, 4, 3, dicom.Extent{Offset: 2, Length: 2}, 2, 9},
+		{"a last frame that is short", 16, 4, 4, 80, 3, dicom.Extent{Offset: 64, Length: 16}, 0, 0},
+		{"frames that are not there", 16, 4, 4, 32, 1, dicom.Extent{Offset: 0, Length: 32}, 0, 0},
+		{"32 bits", 32, 1, 1, 12, 3, dicom.Extent{Offset: 8, Length: 4}, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, _ := scan(t, native(c.bits, c.rows, c.columns, make([]byte, c.length)), ts)
+			f, err := s.Frames()
+			if err != nil || f.Len() != c.frames {
+				t.Fatalf("%d frames, %v", f.Len(), err)
+			}
+			x, shift, bits, err := f.Frame(c.frames - 1)
+			c.last.Offset += s.Pixel.ValueOffset
+			if err != nil || len(x) != 1 || x[0] != c.last || shift != c.shift || bits != c.lastBits {
+				t.Errorf("last frame %v (want %v), shift %d, %d bits, %v", x, c.last, shift, bits, err)
+			}
+			if _, _, _, err := f.Frame(c.frames); !errors.Is(err, dicom.ErrNoFrame) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// encapsulated writes pixel data as fragments; tables come first.
+func encapsulated(t *testing.T, frames int, offsets []byte, fragments ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := dicom.NewWriter(&b, syntax(t, dicom.JPEGBaseline8Bit))
+	d := sample()
+	d.Delete(dict.ExtendedOffsetTable)
+	d.SetInt(dict.NumberOfFrames, frames)
+	w.WriteDataSet(d)
+	w.StartFragments(dict.PixelData, dict.OB)
+	w.StartFragment(int64(len(offsets)))
+	w.Write(offsets)
+	for _, f := range fragments {
+		w.StartFragment(int64(len(f)))
+		io.WriteString(w, f)
+	}
+	w.EndSequence()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestEncapsulatedFrames(t *testing.T) {
+	const soi, mid, eoi = "\xFF\xD8\xFF\xE0", "\x11\x22\x33\x44", "\x55\x66\xFF\xD9"
+	for _, c := range []struct {
+		name      string
+		frames    int
+		offsets   string
+		fragments []string
+		want      string // fragments of each frame
+		mismatch  bool
+	}{
+		{"one frame of many fragments", 1, "", []string{soi, mid, eoi}, "3", false},
+		{"a fragment for each frame", 3, "", []string{"aa", "bb", "cc"}, "111", false},
+		{"by the basic offset table", 2, "\x00\x00\x00\x00\x18\x00\x00\x00", []string{mid, mid, mid}, "21", false},
+		{"by markers", 2, "", []string{soi, mid, eoi, soi, eoi}, "32", false},
+		{"by markers, padded", 2, "", []string{soi, "\xFF\xD9\x00\x00"[:4], soi, "aa\xFF\xD9\x00\x00"[:6]}, "22", false},
+		{"a table that does not fit, then markers", 2, "\x00\x00\x00\x00\x19\x00\x00\x00", []string{soi, eoi, soi}, "21", true},
+		{"a table that is too short", 3, "\x00\x00\x00\x00", []string{"aa", "bb", "cc"}, "111", true},
+		{"frames that cannot be told apart", 2, "", []string{"aa", "bb", "cc"}, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := encapsulated(t, c.frames, []byte(c.offsets), c.fragments...)
+			s, err := dicom.ScanDataSet(bytes.NewReader(b), syntax(t, dicom.JPEGBaseline8Bit), dicom.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := s.Frames()
+			if s.Findings.Has(dicom.TableMismatch) != c.mismatch {
+				t.Errorf("findings %v", s.Findings)
+			}
+			if c.want == "" {
+				if !errors.Is(err, dicom.ErrFrames) {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, content strings.Builder
+			for i := range f.Len() {
+				x, _, _, err := f.Frame(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.WriteByte('0' + byte(len(x)))
+				for _, e := range x {
+					content.Write(b[e.Offset:e.End()])
+				}
+			}
+			if got.String() != c.want || content.String() != strings.Join(c.fragments, "") {
+				t.Errorf("fragments of the frames %s, want %s; content %q", got.String(), c.want, content.String())
+			}
+		})
+	}
+}
+
+func TestDigestIsOfContent(t *testing.T) {
+	d := native(16, 2, 2, []byte("abcdefghijklmnopqrstuvwx"))
+	d.Delete(dict.NewTag(0x0009, 0x1001)) // an unknown VR cannot be swapped
+	want, _ := scan(t, d, syntax(t, dicom.ExplicitVRLittleEndian))
+	for _, ts := range uncompressed(t) {
+		if s, _ := scan(t, d, ts); s.Digest != want.Digest {
+			t.Errorf("%s: another digest", ts.Name)
+		}
+	}
+	lengths := d.Clone()
+	lengths.SetInt(dict.NewTag(0x0008, 0), 1234)
+	if s, _ := scan(t, lengths, syntax(t, dicom.ExplicitVRLittleEndian)); s.Digest != want.Digest {
+		t.Error("group lengths change the digest")
+	}
+	var b bytes.Buffer // the same with sequences of undefined length
+	w := dicom.NewWriter(&b, syntax(t, dicom.ExplicitVRLittleEndian))
+	writeUndefined(w, d)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := dicom.ScanDataSet(&b, syntax(t, dicom.ExplicitVRLittleEndian), dicom.Limits{})
+	if err != nil || s.Digest != want.Digest {
+		t.Errorf("delimitation changes the digest, %v", err)
+	}
+	other := d.Clone()
+	other.SetString(dict.PatientName, "Doe^John")
+	if s, _ := scan(t, other, syntax(t, dicom.ExplicitVRLittleEndian)); s.Digest == want.Digest {
+		t.Error("another name has the same digest")
+	}
+}
+
+func writeUndefined(w *dicom.Writer, d *dicom.DataSet) {
+	for e := range d.All() {
+		if e.VR != dict.SQ {
+			w.WriteElement(e)
+			continue
+		}
+		w.StartSequence(e.Tag)
+		for _, item := range e.Items {
+			w.StartItem()
+			writeUndefined(w, item)
+			w.EndItem()
+		}
+		w.EndSequence()
+	}
+}
+
+func TestScanOfWhatIsCut(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	b, err := native(8, 4, 2, make([]byte, 24)).Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dicom.ScanDataSet(bytes.NewReader(b[:len(b)-10]), ts, dicom.Limits{})
+	if err != nil || !s.Truncated || !s.Findings.Has(dicom.CutShort) || s.Size != int64(len(b)-10) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if f, err := s.Frames(); err != nil || f.Len() != 2 {
+		t.Errorf("%d frames, %v", f.Len(), err)
+	}
+	cause := errors.New("cable")
+	_, err = dicom.ScanDataSet(io.MultiReader(bytes.NewReader(b[:len(b)-10]), failing{cause}), ts, dicom.Limits{})
+	if !errors.Is(err, cause) {
+		t.Errorf("an error of the source became %v", err)
+	}
+	_, err = dicom.ScanDataSet(strings.NewReader("no data set at all"), ts, dicom.Limits{})
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestScanKeepsWithinLimits(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	d := native(8, 4, 2, make([]byte, 24))
+	var items []*dicom.DataSet
+	for range 50 {
+		var item dicom.DataSet
+		item.SetString(dict.ReferencedSOPInstanceUID, "1.2.3.4")
+		items = append(items, &item)
+	}
+	d.SetItems(dict.ReferencedStudySequence, items...)
+	nested := new(dicom.DataSet)
+	for range 4 {
+		outer := new(dicom.DataSet)
+		outer.SetItems(dict.ContentSequence, nested)
+		nested = outer
+	}
+	d.SetItems(dict.ContentSequence, nested)
+	b, err := d.Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name      string
+		lim       dicom.Limits
+		truncated bool
+		gone      dicom.Tag
+		err       error
+	}{
+		{"all fits", dicom.Limits{Depth: 5, KeptElements: 200, Elements: 180}, false, 0, nil},
+		{"too deep", dicom.Limits{Depth: 4}, true, dict.ContentSequence, nil},
+		{"too many elements to keep", dicom.Limits{KeptElements: 60}, true, dict.ReferencedStudySequence, nil},
+		{"too many elements at all", dicom.Limits{Elements: 60}, false, 0, dicom.ErrLimit},
+		{"too many bytes", dicom.Limits{HeaderBytes: 200}, true, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := dicom.ScanDataSet(bytes.NewReader(b), ts, c.lim)
+			if !errors.Is(err, c.err) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				return
+			}
+			if s.Truncated != c.truncated || c.gone != 0 && s.Header.Has(c.gone) {
+				t.Errorf("truncated %v, %v is there: %v", s.Truncated, c.gone, s.Header.Has(c.gone))
+			}
+			if f, err := s.Frames(); err != nil || f.Len() != 3 {
+				t.Errorf("%d frames, %v", f.Len(), err)
+			}
+			whole, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{})
+			if err != nil || whole.Digest != s.Digest {
+				t.Errorf("the digest depends on limits, %v", err)
+			}
+		})
+	}
+}
+
+func TestInflatingIsBounded(t *testing.T) {
+	ts := syntax(t, dicom.DeflatedExplicitVRLittleEndian)
+	b, err := native(8, 4, 2, make([]byte, 4<<20)).Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{}); err != nil {
+		t.Errorf("within the limit: %v", err)
+	}
+	_, err = dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{InflateHeader: 1 << 20})
+	if !errors.Is(err, dicom.ErrLimit) {
+		t.Errorf("error %v", err)
+	}
+}
