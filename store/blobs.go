@@ -2,30 +2,31 @@ package store
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
-	"time"
+
+	"lumen/store/blob"
 )
 
 // What an implementation of [Blobs] returns, wrapped, for the conditions that
 // callers branch on. Everything else is an I/O error of the backend.
 var (
-	// ErrNotFound says that there is no object of that name.
-	ErrNotFound = errors.New("not found")
+	// ErrNotFound says that there is no object (or instance, study) of that name.
+	ErrNotFound = blob.ErrNotFound
 	// ErrNoSpace says that the object did not fit. Nothing of it remains, and a
 	// later Put may succeed once there is room again.
-	ErrNoSpace = errors.New("no space left for objects")
-	// ErrBlobName says that a name is not one that [ValidBlobName] accepts.
-	ErrBlobName = errors.New("malformed object name")
+	ErrNoSpace = blob.ErrNoSpace
 )
+
+// BlobInfo describes one object of a [Blobs].
+type BlobInfo = blob.Info
 
 // Blobs keeps immutable objects under random names. Implementations are safe
 // for concurrent use, hold memory that does not depend on the size of an
 // object, and never see anything but sealed bytes.
 //
 // A name is one to eight segments of lower-case letters, digits and '-',
-// separated by '/': see [ValidBlobName]. No name may be a folder of another
+// separated by '/': see [blob.ValidName]. No name may be a folder of another
 // (with "a/b" there is no "a"); names come from random handles, so nobody has
 // to look for collisions. Errors never contain a name.
 //
@@ -62,49 +63,4 @@ type Blobs interface {
 	// Delete removes an object, durably and with all versions that the backend
 	// keeps of it. Removing what is not there is no error.
 	Delete(ctx context.Context, name string) error
-}
-
-// BlobInfo describes one object of a [Blobs].
-type BlobInfo struct {
-	Name    string
-	Size    int64     // bytes, as stored (sealed)
-	ModTime time.Time // of the Put, by the backend's clock
-}
-
-const (
-	maxBlobSegments = 8
-	maxBlobSegment  = 64
-)
-
-// ValidBlobName reports whether name may name an object: one to eight segments
-// of one to 64 characters from [a-z0-9-], separated by single slashes. Such a
-// name is safe as a relative path and as an S3 key.
-func ValidBlobName(name string) bool {
-	segments, length := 1, 0
-	for i := range len(name) {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-':
-			if length++; length > maxBlobSegment {
-				return false
-			}
-		case c == '/':
-			if length == 0 {
-				return false
-			}
-			segments, length = segments+1, 0
-		default:
-			return false
-		}
-	}
-	return length > 0 && segments <= maxBlobSegments
-}
-
-// ValidBlobPrefix reports whether prefix may be given to List: empty, or a
-// valid name followed by '/'.
-func ValidBlobPrefix(prefix string) bool {
-	if prefix == "" {
-		return true
-	}
-	last := len(prefix) - 1
-	return prefix[last] == '/' && ValidBlobName(prefix[:last])
 }

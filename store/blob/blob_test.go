@@ -1,13 +1,13 @@
-package store_test
+package blob_test
 
 import (
 	"strings"
 	"testing"
 
-	"lumen/store"
+	"lumen/store/blob"
 )
 
-func TestValidBlobName(t *testing.T) {
+func TestValidName(t *testing.T) {
 	long := strings.Repeat("a", 64)
 	for _, tc := range []struct {
 		name string
@@ -30,20 +30,20 @@ func TestValidBlobName(t *testing.T) {
 		{"a\x00", false},
 		{"é", false},
 	} {
-		if got := store.ValidBlobName(tc.name); got != tc.want {
-			t.Errorf("ValidBlobName(%q) = %v", tc.name, got)
+		if got := blob.ValidName(tc.name); got != tc.want {
+			t.Errorf("ValidName(%q) = %v", tc.name, got)
 		}
 		if tc.name == "" {
 			continue
 		}
-		if got := store.ValidBlobPrefix(tc.name + "/"); got != tc.want {
-			t.Errorf("ValidBlobPrefix(%q) = %v", tc.name+"/", got)
+		if got := blob.ValidPrefix(tc.name + "/"); got != tc.want {
+			t.Errorf("ValidPrefix(%q) = %v", tc.name+"/", got)
 		}
-		if store.ValidBlobPrefix(tc.name) && !strings.HasSuffix(tc.name, "/") {
-			t.Errorf("ValidBlobPrefix(%q) without a slash at its end", tc.name)
+		if blob.ValidPrefix(tc.name) && !strings.HasSuffix(tc.name, "/") {
+			t.Errorf("ValidPrefix(%q) without a slash at its end", tc.name)
 		}
 	}
-	if !store.ValidBlobPrefix("") {
+	if !blob.ValidPrefix("") {
 		t.Error("the empty prefix is not valid")
 	}
 }
