@@ -16,23 +16,25 @@ const KeySize = 32
 const redacted = "[key]"
 
 // Key is a secret of 32 bytes. It prints as "[key]" through fmt, slog and
-// encoding/json, also from inside other structs: the bytes are behind a
-// pointer, which fmt does not follow. The zero Key is no key.
-type Key struct{ secret *[KeySize]byte }
+// encoding/json, and as an address from inside the private fields of other
+// structs: the bytes are behind a function, which fmt cannot follow (a pointer
+// it does follow, for a verb that does not fit). The zero Key is no key.
+type Key struct{ secret func() *[KeySize]byte }
 
 // NewKey returns the key with the given 32 bytes, which it copies.
 func NewKey(b []byte) (Key, error) {
 	if len(b) != KeySize {
 		return Key{}, errors.New("a key has 32 bytes")
 	}
-	return Key{(*[KeySize]byte)(append([]byte(nil), b...))}, nil
+	secret := [KeySize]byte(b)
+	return Key{func() *[KeySize]byte { return &secret }}, nil
 }
 
 // GenerateKey returns a new random key.
 func GenerateKey() Key {
-	var b [KeySize]byte
-	rand.Read(b[:]) // never fails
-	return Key{&b}
+	var secret [KeySize]byte
+	rand.Read(secret[:]) // never fails
+	return Key{func() *[KeySize]byte { return &secret }}
 }
 
 // Bytes returns the secret. The caller does not modify or keep it.
@@ -40,7 +42,7 @@ func (k Key) Bytes() []byte {
 	if k.secret == nil {
 		return nil
 	}
-	return k.secret[:]
+	return k.secret()[:]
 }
 
 // IsZero reports whether k is no key.
