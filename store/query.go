@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -221,3 +222,8 @@ type Match struct {
 	// is an empty element.
 	Attributes *dicom.DataSet
 }
+
+// ErrBudget ends a search for series or instances that names none of them nor
+// their studies, once it has looked at as much as such a search may: what it
+// yielded is right, and there may be more.
+var ErrBudget = errors.New("the search stopped before the oldest studies: narrow it")
