@@ -1,0 +1,241 @@
+package dimse
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// forever is longer than any operation: no idle timer runs during one.
+const forever = 365 * 24 * time.Hour
+
+// Server accepts associations. Its fields must not change once Serve was
+// called. It is safe for concurrent use.
+type Server struct {
+	// Associate decides who may have an association. What it returns becomes
+	// [Association].Value. A *[Reject] decides the rejection; any other error is
+	// one without a reason. Nil accepts everybody.
+	Associate func(ctx context.Context, rq *AssociateRequest) (any, error)
+
+	Services []Service
+	Events   Events
+	Limits   Limits
+	Logger   *slog.Logger // nil logs nothing
+
+	once    sync.Once
+	classes map[string]*Service
+
+	closing   atomic.Bool
+	mu        sync.Mutex
+	listeners map[net.Listener]bool
+	live      map[*Association]*list.Element // the element is in halfOpen until a request has come
+	halfOpen  list.List                      // oldest first
+	peers     map[netip.Addr]int
+	admitted  map[*Association]bool
+	wg        sync.WaitGroup
+}
+
+// Events tells what happens, for a journal and for metrics. Each may be nil.
+// They are called in the goroutine of the association, which waits for them.
+type Events struct {
+	Accepted func(a *Association)
+	Rejected func(rq *AssociateRequest, why *Reject)
+	// Closed is called once for each Accepted; err is nil after an orderly
+	// release, and an *AbortError when the peer aborted.
+	Closed  func(a *Association, err error)
+	Message func(a *Association, m Message)
+}
+
+// Message is a message that was served.
+type Message struct {
+	Operation   string // "C-STORE", "C-FIND" ...
+	SOPClassUID string
+	Status      Status // the final one
+	Duration    time.Duration
+	Bytes       int64 // of data sets, received or sent
+	Err         error // what the handler returned, or what ended the association
+}
+
+// Serve accepts connections on l until Shutdown (then it returns nil) or a
+// failure of the listener. It closes l. Ctx is what handlers get; when it is
+// done, all associations are cut.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	if !s.track(l) {
+		return errors.New("server is shut down")
+	}
+	defer s.untrack(l)
+	defer context.AfterFunc(ctx, s.cut)()
+	lim := s.Limits.orDefaults()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if s.closing.Load() {
+				return nil
+			}
+			var temporary interface{ Temporary() bool }
+			if errors.As(err, &temporary) && temporary.Temporary() { // out of descriptors: they come back
+				s.logger().ErrorContext(ctx, "cannot accept a connection", "error", err)
+				select {
+				case <-time.After(acceptPause):
+					continue
+				case <-ctx.Done():
+				}
+			}
+			return fmt.Errorf("accept: %w", err)
+		}
+		s.start(ctx, conn, lim)
+	}
+}
+
+// acceptPause is how long accepting rests when descriptors have run out.
+const acceptPause = 50 * time.Millisecond
+
+// start makes the association of a new connection and its goroutine.
+func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
+	a := &Association{ID: newID(), server: s, Remote: remote(conn)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		conn.Close()
+		return
+	}
+	if s.halfOpen.Len() >= lim.HalfOpen {
+		// Whoever holds connections open without asking for anything loses the
+		// oldest of them: real peers ask at once.
+		oldest := s.halfOpen.Front()
+		s.halfOpen.Remove(oldest).(*Association).link.conn.Close()
+	}
+	a.link = newLink(conn, lim, true)
+	if s.live == nil {
+		s.live = make(map[*Association]*list.Element)
+		s.peers = make(map[netip.Addr]int)
+		s.admitted = make(map[*Association]bool)
+	}
+	s.live[a] = s.halfOpen.PushBack(a)
+	s.wg.Go(func() {
+		defer s.forget(a)
+		a.run(ctx)
+	})
+}
+
+// opened takes an association off the list of half-open connections.
+func (s *Server) opened(a *Association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halfOpen.Remove(s.live[a])
+}
+
+// admit counts an association against the limits.
+func (s *Server) admit(a *Association) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lim, addr := &a.link.lim, a.Remote.Addr()
+	if s.closing.Load() || len(s.admitted) >= lim.Associations || s.peers[addr] >= lim.PerPeer {
+		return errLimit
+	}
+	s.admitted[a] = true
+	s.peers[addr]++
+	return nil
+}
+
+// forget drops an association that has ended.
+func (s *Server) forget(a *Association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halfOpen.Remove(s.live[a])
+	delete(s.live, a)
+	if s.admitted[a] {
+		delete(s.admitted, a)
+		addr := a.Remote.Addr()
+		if s.peers[addr]--; s.peers[addr] == 0 {
+			delete(s.peers, addr)
+		}
+	}
+}
+
+// Shutdown stops accepting, lets every operation that has begun finish, aborts
+// associations between messages, and waits for all of them. When ctx is done
+// first it cuts the rest, waits for their handlers and returns the cause.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing.Store(true)
+	for l := range s.listeners {
+		l.Close()
+	}
+	for a := range s.live {
+		a.link.interrupt()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.cut()
+		<-done
+		return context.Cause(ctx)
+	}
+}
+
+// cut closes all connections.
+func (s *Server) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := range s.live {
+		a.link.conn.Close()
+	}
+}
+
+// Associations returns how many associations there are.
+func (s *Server) Associations() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.admitted)
+}
+
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing.Load() {
+		return false
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[net.Listener]bool)
+	}
+	s.listeners[l] = true
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}
+
+// remote is the peer's address; zero for connections that are not TCP.
+func remote(conn net.Conn) netip.AddrPort {
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		p := addr.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}
