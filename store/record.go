@@ -1,10 +1,10 @@
 package store
 
 import (
-	"encoding/hex"
 	"time"
 
 	"lumen/dicom"
+	"lumen/store/seal"
 )
 
 // Record is what the archive knows of one instance without reading its bytes.
@@ -30,6 +30,11 @@ type Record struct {
 	Size          int64 // bytes of the data set as received
 	TrailerLength int64 // bytes of sections and footer after the data set
 	BodyOffset    int64 // where the pixel data element begins; Size when there is none, see [dicom.Scan]
+
+	// Frames says where the frames are. It is empty in the row of an instance
+	// whose table is large: FramesInBlob is set, and the blob's trailer has it.
+	Frames       dicom.FrameTable
+	FramesInBlob bool
 
 	SHA256 [32]byte // of the data set as received
 	Digest [32]byte // of its content: token stream without group lengths, VRs and delimitation
@@ -68,13 +73,4 @@ type BlobRef struct {
 }
 
 // Name is the name of the object in [Blobs] for the tenant with that handle.
-func (b BlobRef) Name(tenant [16]byte) string {
-	const n = 32
-	name := make([]byte, 3*n+2)
-	hex.Encode(name, tenant[:])
-	name[n] = '/'
-	hex.Encode(name[n+1:], b.Study[:])
-	name[2*n+1] = '/'
-	hex.Encode(name[2*n+2:], b.ID[:])
-	return string(name)
-}
+func (b BlobRef) Name(tenant [16]byte) string { return seal.ObjectName(tenant, b.Study, b.ID) }

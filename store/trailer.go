@@ -15,6 +15,8 @@ const (
 	sectionIdentity   = 1 // five UIDs
 	sectionLayout     = 2 // MetaLength, Size, TrailerLength, BodyOffset
 	sectionAttributes = 3 // index attributes, Explicit VR Little Endian
+	sectionFrames     = 4 // dicom.FrameTable
+	sectionFramesRef  = 5 // empty: the frame table is in the blob's trailer
 	sectionDigests    = 6 // SHA-256, content digest
 	sectionOrigin     = 7 // received, sequence, source, calling AE, principal
 )
@@ -27,6 +29,9 @@ const (
 	// maxTrailer bounds what is read because of a footer: far above any frame
 	// table that ingest makes.
 	maxTrailer = 64 << 20
+	// maxRowFrames is the size of a frame table from which on it is only in the
+	// blob's trailer: a row is read for every search hit.
+	maxRowFrames = 2 << 10
 )
 
 // AppendBinary appends the sections of r to b.
@@ -51,6 +56,19 @@ func (r *Record) AppendBinary(b []byte) ([]byte, error) {
 		}
 		b, at = beginSection(b, sectionAttributes)
 		b = append(b, attributes...)
+		endSection(b, at)
+	}
+
+	switch {
+	case r.FramesInBlob:
+		b, at = beginSection(b, sectionFramesRef)
+		endSection(b, at)
+	case r.Frames.Len() > 0:
+		var err error
+		b, at = beginSection(b, sectionFrames)
+		if b, err = r.Frames.AppendBinary(b); err != nil {
+			return nil, fmt.Errorf("encode frame table: %w", err)
+		}
 		endSection(b, at)
 	}
 
@@ -121,6 +139,10 @@ func (r *Record) section(kind uint16, b []byte) error {
 		}
 		r.Attributes = attributes
 		return nil
+	case sectionFrames:
+		return r.Frames.UnmarshalBinary(b)
+	case sectionFramesRef:
+		r.FramesInBlob = true
 	case sectionDigests:
 		copy(r.SHA256[:], s.take(len(r.SHA256)))
 		copy(r.Digest[:], s.take(len(r.Digest)))
@@ -142,6 +164,21 @@ var (
 	errShort  = errors.New("too short")
 	errLayout = errors.New("lengths contradict each other")
 )
+
+// forRow returns r as an index row has it.
+func (r Record) forRow() (Record, error) {
+	if r.FramesInBlob || r.Frames.Len() <= 1 {
+		return r, nil
+	}
+	b, err := r.Frames.AppendBinary(nil)
+	if err != nil {
+		return r, fmt.Errorf("encode frame table: %w", err)
+	}
+	if len(b) > maxRowFrames {
+		r.Frames, r.FramesInBlob = dicom.FrameTable{}, true
+	}
+	return r, nil
+}
 
 // appendTrailer appends the record's sections and the footer: what follows the
 // data set in a blob. It sets TrailerLength.

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lumen/dicom/dict"
+	"lumen/internal/durable"
+)
+
+// commit decides what a durable blob is to the archive, journals that and puts
+// it into the index. It is the end of an ingest, and of the adoption of a blob
+// after a crash. The event says who, and EventStored or EventRecovered. Fresh is
+// false when the blob has its row already.
+func (a *Archive) commit(ctx context.Context, row Row, event Event) (outcome IngestOutcome, fresh bool, err error) {
+	unlock := a.instances.lock(row.SOPInstanceUID)
+	defer unlock()
+
+	existing, found, err := a.index.Locate(ctx, row.SOPInstanceUID)
+	if err != nil {
+		return 0, false, errors.Join(fmt.Errorf("look up the instance: %w", err), a.discard(ctx, row.Blob))
+	}
+	event.PatientID = row.Attributes.String(dict.PatientID)
+	event.IssuerOfPatientID = row.Attributes.String(dict.IssuerOfPatientID)
+	event.StudyInstanceUID = row.StudyInstanceUID
+	event.Instances = []string{row.SOPInstanceUID}
+	event.Counts = Counts{Instances: 1, Bytes: row.Size}
+	switch {
+	case !found:
+		event.Blob = a.name(row.Blob)
+		return Stored, true, a.keep(ctx, row, event)
+	case existing.Blob == row.Blob: // a sweep looked at it while it was committed
+		return Stored, false, nil
+	case existing.Digest == row.Digest:
+		event.Kind = EventDuplicate
+		return Duplicate, true, a.drop(ctx, row, event)
+	}
+	return Quarantined, true, a.quarantine(ctx, row, existing, event)
+}
+
+// keep journals a row and puts it into the index. The caller holds the
+// instance's lock.
+func (a *Archive) keep(ctx context.Context, row Row, event Event) error {
+	t := a.coverage.begin()
+	defer a.coverage.end(t)
+	after, err := a.journal.Append(ctx, event)
+	if err != nil {
+		return a.undo(ctx, row, err)
+	}
+	if err := a.index.Put(ctx, []Row{row}, a.coverage.appended(t, after)); err != nil {
+		// It is in the journal: a restart finds it. But here nobody would, so it
+		// must not be acknowledged.
+		return fmt.Errorf("put the row: %w", err)
+	}
+	return nil
+}
+
+// drop journals that a blob's content is there already, and removes the blob.
+func (a *Archive) drop(ctx context.Context, row Row, event Event) error {
+	if _, err := a.journal.Append(ctx, event); err != nil {
+		return a.undo(ctx, row, err)
+	}
+	if err := a.discard(ctx, row.Blob); err != nil {
+		a.log.Warn("duplicate not removed, a later sweep will", "error", err)
+	}
+	return nil
+}
+
+// undo removes the blob of an instance that could not be journaled. After a
+// failed fsync nothing may be believed or done: the record may be on the disk,
+// and the process exits.
+func (a *Archive) undo(ctx context.Context, row Row, err error) error {
+	if durable.IsFatal(err) {
+		return err
+	}
+	return errors.Join(err, a.discard(ctx, row.Blob))
+}

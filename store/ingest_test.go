@@ -1,0 +1,394 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"lumen/access"
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/store"
+	"lumen/store/storetest"
+)
+
+func TestIngestKeepsTheBytesExactly(t *testing.T) {
+	private := func(d *dicom.DataSet) {
+		d.SetBytes(dict.NewTag(0x0009, 0x0010), dict.LO, []byte("MAKER "))
+		d.SetBytes(dict.NewTag(0x0009, 0x1001), dict.UN, bytes.Repeat([]byte("x"), 5000))
+	}
+	for _, uid := range []string{dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian, dicom.ExplicitVRBigEndian} {
+		t.Run(uid, func(t *testing.T) {
+			n := newNode(t)
+			ts := syntax(uid)
+			sent := encode(t, still("1.1", "1.1.1", "1.1.1.1", private), ts)
+			receipt, err := n.ingest(ts, sent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := store.Receipt{Outcome: store.Stored, StudyInstanceUID: "1.1", SeriesInstanceUID: "1.1.1",
+				SOPInstanceUID: "1.1.1.1", SOPClassUID: dict.UIDVLEndoscopicImageStorage, Size: int64(len(sent))}
+			if receipt != want {
+				t.Errorf("receipt = %+v, want %+v", receipt, want)
+			}
+			if got := n.stored("1.1"); !bytes.Equal(got, sent) {
+				t.Errorf("got %d bytes, sent %d, or they differ", len(got), len(sent))
+			}
+			if report := n.sound(); report.Instances != 1 || report.Bytes != int64(len(sent)) {
+				t.Errorf("check = %+v", report)
+			}
+		})
+	}
+}
+
+// The study's key is needed before the first byte is sealed, and is found by
+// the Study Instance UID inside: what comes before it must not be lost, not
+// grow memory, and not matter.
+func TestIngestWhateverComesBeforeTheStudyUID(t *testing.T) {
+	block := func(size int) func(*dicom.DataSet) {
+		return func(d *dicom.DataSet) {
+			d.SetBytes(dict.NewTag(0x0009, 0x0010), dict.LO, []byte("MAKER "))
+			d.SetBytes(dict.NewTag(0x0009, 0x1001), dict.OB, bytes.Repeat([]byte("abcdefgh"), size/8))
+		}
+	}
+	for _, size := range []int{0, 60 << 10, 64 << 10, 70 << 10, 1 << 20, 3 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			n := newNode(t)
+			sent := encode(t, still("1.1", "1.1.1", "1.1.1.1", block(size)), explicitLE)
+			n.mustIngest(sent, store.Stored)
+			n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.2"), explicitLE), store.Stored)
+			n.mustIngest(sent, store.Duplicate)
+			r := n.open(store.Selection{StudyInstanceUID: "1.1", SOPInstanceUIDs: []string{"1.1.1.1"}})
+			defer r.Close(nil)
+			data, err := r.Instances()[0].DataSet(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(readAll(t, data), sent) {
+				t.Error("the bytes differ")
+			}
+			n.sound()
+		})
+	}
+}
+
+func TestIngestReadsAnyPieces(t *testing.T) {
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) {
+		d.SetBytes(dict.PixelData, dict.OW, bytes.Repeat([]byte{7, 8}, 100_000))
+	}), explicitLE)
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"one byte at a time":     iotest.OneByteReader,
+		"half of what is asked":  iotest.HalfReader,
+		"data together with EOF": iotest.DataErrReader,
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			_, err := n.archive.Ingest(t.Context(), tower, request, store.Incoming{TransferSyntax: explicitLE}, wrap(bytes.NewReader(sent)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(n.stored("1.1"), sent) {
+				t.Error("the bytes differ")
+			}
+		})
+	}
+}
+
+func TestIngestRefuses(t *testing.T) {
+	without := func(tag dicom.Tag) []byte {
+		return encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.Delete(tag) }), explicitLE)
+	}
+	with := func(tag dicom.Tag, value string) []byte {
+		return encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.SetBytes(tag, dict.UI, []byte(value)) }), explicitLE)
+	}
+	good := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	cut := errors.New("connection reset")
+	for _, c := range []struct {
+		name string
+		in   store.Incoming
+		data io.Reader
+		want error
+	}{
+		{"another SOP instance than announced", store.Incoming{SOPInstanceUID: "1.1.1.2"}, bytes.NewReader(good), store.ErrMismatch},
+		{"another SOP class than announced", store.Incoming{SOPClassUID: dict.UIDCTImageStorage}, bytes.NewReader(good), store.ErrMismatch},
+		{"nothing at all", store.Incoming{}, strings.NewReader(""), store.ErrUnreadable},
+		{"no data set", store.Incoming{}, strings.NewReader(strings.Repeat("GET / HTTP/1.1\r\n", 100)), store.ErrUnreadable},
+		{"no study UID", store.Incoming{}, bytes.NewReader(without(dict.StudyInstanceUID)), store.ErrUnreadable},
+		{"no series UID", store.Incoming{}, bytes.NewReader(without(dict.SeriesInstanceUID)), store.ErrUnreadable},
+		{"no SOP instance UID", store.Incoming{}, bytes.NewReader(without(dict.SOPInstanceUID)), store.ErrUnreadable},
+		{"no SOP class UID", store.Incoming{}, bytes.NewReader(without(dict.SOPClassUID)), store.ErrUnreadable},
+		{"a path for a UID", store.Incoming{}, bytes.NewReader(with(dict.StudyInstanceUID, "../../../etc")), store.ErrUnreadable},
+		{"letters in a UID", store.Incoming{}, bytes.NewReader(with(dict.SOPInstanceUID, "1.1.x")), store.ErrUnreadable},
+		{"a UID too long", store.Incoming{}, bytes.NewReader(with(dict.SeriesInstanceUID, strings.Repeat("1", 66))), store.ErrUnreadable},
+		{"a sender that goes away", store.Incoming{}, io.MultiReader(bytes.NewReader(good[:len(good)-3]), iotest.ErrReader(cut)), cut},
+		{"a sender that goes away early", store.Incoming{}, io.MultiReader(bytes.NewReader(good[:50]), iotest.ErrReader(cut)), cut},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNode(t)
+			c.in.TransferSyntax = explicitLE
+			_, err := n.archive.Ingest(t.Context(), tower, request, c.in, c.data)
+			if !errors.Is(err, c.want) {
+				t.Errorf("error = %v, want %v", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "1.1.1") {
+				t.Errorf("error %q has a UID in it", err)
+			}
+			n.holdsNothing()
+			if len(n.events(store.EventRefused)) != 1 {
+				t.Errorf("journal = %v", n.journal.Kinds())
+			}
+		})
+	}
+}
+
+// holdsNothing checks that no instance is in the archive, half or whole.
+func (n *node) holdsNothing() {
+	n.t.Helper()
+	if uids := n.find(); len(uids) > 0 {
+		n.t.Errorf("a search finds %v", uids)
+	}
+	if blobs := n.instanceBlobs(); len(blobs) > 0 {
+		n.t.Errorf("%d blobs remain", len(blobs))
+	}
+}
+
+func TestIngestLimitsTheSizeOfAnObject(t *testing.T) {
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	for _, c := range []struct {
+		limit int64
+		want  error
+	}{{int64(len(sent)), nil}, {int64(len(sent)) - 1, store.ErrTooLarge}} {
+		n := newNode(t, func(cfg *store.Config) { cfg.Limits.ObjectSize = c.limit })
+		if _, err := n.ingest(explicitLE, sent); !errors.Is(err, c.want) {
+			t.Errorf("limit %d: error = %v, want %v", c.limit, err, c.want)
+		}
+	}
+}
+
+func TestIngestWithoutTheRight(t *testing.T) {
+	n := newNode(t)
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	viewer := tower
+	viewer.Rights = access.Query | access.Retrieve
+	other := tower
+	other.Tenant = "other"
+	for _, p := range []access.Principal{viewer, other, {}} {
+		_, err := n.archive.Ingest(t.Context(), p, request, store.Incoming{TransferSyntax: explicitLE}, bytes.NewReader(sent))
+		if !errors.Is(err, store.ErrDenied) {
+			t.Errorf("error = %v", err)
+		}
+	}
+	if got := n.events(store.EventDenied); len(got) != 3 || got[0].Principal != viewer {
+		t.Errorf("denied events = %+v", got)
+	}
+	n.holdsNothing()
+}
+
+// Invariant 8.
+func TestSameInstanceAgain(t *testing.T) {
+	n := newNode(t)
+	d := still("1.1", "1.1.1", "1.1.1.1")
+	n.mustIngest(encode(t, d, explicitLE), store.Stored)
+	n.mustIngest(encode(t, d, explicitLE), store.Duplicate)
+	if r, err := n.ingest(syntax(dicom.ImplicitVRLittleEndian), encode(t, d, syntax(dicom.ImplicitVRLittleEndian))); err != nil || r.Outcome != store.Duplicate {
+		t.Errorf("the same content in another syntax: %v, %v", r.Outcome, err)
+	}
+	if blobs := n.instanceBlobs(); len(blobs) != 1 {
+		t.Errorf("%d blobs, want 1", len(blobs))
+	}
+	if !bytes.Equal(n.stored("1.1"), encode(t, d, explicitLE)) {
+		t.Error("what was stored first was replaced")
+	}
+
+	changed := still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.SetString(dict.PatientName, "Other^One") })
+	n.mustIngest(encode(t, changed, explicitLE), store.Quarantined)
+	n.mustIngest(encode(t, changed, explicitLE), store.Quarantined)
+	if blobs := n.instanceBlobs(); len(blobs) != 2 {
+		t.Errorf("%d blobs after the same conflict twice, want 2", len(blobs))
+	}
+	if !bytes.Equal(n.stored("1.1"), encode(t, d, explicitLE)) {
+		t.Error("what was stored first was replaced")
+	}
+	alerts := n.events(store.EventQuarantined)
+	if len(alerts) != 2 || alerts[0].Blob == "" || alerts[0].Blob != alerts[1].Blob || alerts[0].Outcome == store.OutcomeSuccess {
+		t.Errorf("alerts = %+v", alerts)
+	}
+	if got := n.find(); !slices.Equal(got, []string{"1.1.1.1"}) {
+		t.Errorf("a search finds %v", got)
+	}
+	if report := n.sound(); report.Quarantined != 1 || report.Instances != 1 || report.Unadopted != 0 {
+		t.Errorf("check = %+v", report)
+	}
+}
+
+// Invariant 8, many towers at once: every instance is sent by four of them, one
+// of which has other content.
+func TestConcurrentIngest(t *testing.T) {
+	const instances, senders = 40, 16
+	n := newNode(t)
+	data := func(i int, other bool) []byte {
+		return encode(t, still("1.1", fmt.Sprintf("1.1.%d", i%3), fmt.Sprintf("1.1.9.%d", i), func(d *dicom.DataSet) {
+			if other {
+				d.SetString(dict.PatientID, "OTHER")
+			}
+		}), explicitLE)
+	}
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		counts = map[store.IngestOutcome]int{}
+		work   = make(chan []byte)
+	)
+	for range senders {
+		wg.Go(func() {
+			for b := range work {
+				r, err := n.ingest(explicitLE, b)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				counts[r.Outcome]++
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range instances {
+		for sender := range 4 {
+			work <- data(i, sender == 3)
+		}
+	}
+	close(work)
+	wg.Wait()
+
+	if got := n.find(); len(got) != instances || counts[store.Stored] != instances {
+		t.Errorf("%d found, %v", len(got), counts)
+	}
+	// Whichever of the two contents came first, one row and one blob kept aside.
+	report := n.sound()
+	if report.Instances != instances || report.Quarantined != instances || report.Unadopted != 0 {
+		t.Errorf("check = %+v", report)
+	}
+	if blobs := n.instanceBlobs(); len(blobs) != 2*instances {
+		t.Errorf("%d blobs", len(blobs))
+	}
+	studies := map[string]bool{}
+	for _, name := range n.instanceBlobs() {
+		studies[name[:65]] = true
+	}
+	if len(studies) != 1 {
+		t.Errorf("one study was sealed under %d keys", len(studies))
+	}
+}
+
+func TestIngestStopsBelowTheFloor(t *testing.T) {
+	free := int64(10 << 30)
+	n := newNode(t, func(cfg *store.Config) {
+		cfg.FreeSpace = func() (int64, int64, error) { return free, 20 << 30, nil }
+	})
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE), store.Stored)
+
+	free = 2<<30 - 1
+	n.clock.advance(2e9)
+	next := encode(t, still("1.1", "1.1.1", "1.1.1.2"), explicitLE)
+	if _, err := n.ingest(explicitLE, next); !errors.Is(err, store.ErrNoSpace) {
+		t.Fatalf("error = %v", err)
+	}
+	if got := n.instanceBlobs(); len(got) != 1 {
+		t.Errorf("%d blobs", len(got))
+	}
+	if len(n.stored("1.1")) == 0 { // viewing goes on
+		t.Error("nothing to view")
+	}
+	free = 3 << 30
+	n.mustIngest(next, store.Stored)
+}
+
+func TestIngestStopsALargeObjectAtTheFloor(t *testing.T) {
+	const size = 100 << 20
+	video := &pixels{left: size}
+	n := newNode(t, func(cfg *store.Config) {
+		cfg.MinFree = store.Floor{Bytes: 1 << 30}
+		cfg.FreeSpace = func() (int64, int64, error) { return 1<<30 + 8<<20 - int64(size-video.left), 20 << 30, nil }
+	})
+	video.head = endless(encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.Delete(dict.PixelData) }), explicitLE))
+	_, err := n.archive.Ingest(t.Context(), tower, request, store.Incoming{TransferSyntax: explicitLE}, video)
+	if !errors.Is(err, store.ErrNoSpace) {
+		t.Fatalf("error = %v", err)
+	}
+	if taken := size - video.left; taken > 16<<20 {
+		t.Errorf("%d bytes were taken", taken)
+	}
+	n.holdsNothing()
+}
+
+// endless is a header followed by the head of a pixel data element of undefined
+// length, with one huge fragment.
+func endless(header []byte) []byte {
+	b := bytes.Clone(header)
+	b = append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
+	b = append(b, 0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0)
+	return append(b, 0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0x40)
+}
+
+// pixels streams a head and then so many zeros, without holding them.
+type pixels struct {
+	head []byte
+	left int
+}
+
+func (p *pixels) Read(b []byte) (int, error) {
+	if len(p.head) > 0 {
+		n := copy(b, p.head)
+		p.head = p.head[n:]
+		return n, nil
+	}
+	if p.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(b), p.left)
+	clear(b[:n])
+	p.left -= n
+	return n, nil
+}
+
+func TestIngestEndsWithItsContext(t *testing.T) {
+	n := newNode(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	data := io.MultiReader(bytes.NewReader(sent[:100]), readerFunc(func([]byte) (int, error) {
+		cancel()
+		return 0, nil
+	}), bytes.NewReader(sent[100:]))
+	_, err := n.archive.Ingest(ctx, tower, request, store.Incoming{TransferSyntax: explicitLE}, data)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v", err)
+	}
+	n.holdsNothing()
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestNothingWorksAfterClose(t *testing.T) {
+	n := newNode(t)
+	n.archive.Close()
+	if _, err := n.ingest(explicitLE, nil); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("ingest: %v", err)
+	}
+	if _, err := n.archive.Open(t.Context(), tower, viewing, store.Selection{StudyInstanceUID: "1.1"}); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("open: %v", err)
+	}
+	if _, err := n.archive.Search(t.Context(), tower, viewing, store.NewQuery(store.StudyLevel)); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("search: %v", err)
+	}
+}
+
+var _ = storetest.ErrInjected

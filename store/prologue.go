@@ -1,0 +1,260 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"sync"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+)
+
+// How much of a data set is buffered before its blob is opened. The first is
+// enough for nearly every header up to its pixel data: then the header is known
+// to be small. The second is enough for nearly all that come before the Study
+// Instance UID.
+const (
+	smallPrologue = 64 << 10
+	largePrologue = 1 << 20
+)
+
+// prologue is the beginning of a data set, read before the rest: a blob cannot
+// be opened before its study's key is known, and that is known from the header.
+// What was read is kept as it was received, deflated or not, and read again
+// from memory in front of the rest.
+type prologue struct {
+	buf            *[]byte
+	studyUID       string // empty when it was not among the first bytes
+	sopClassUID    string
+	sopInstanceUID string
+	limits         dicom.Limits // for the scan of the whole
+	release        func()       // gives memory back; the bytes are invalid then
+}
+
+func (p *prologue) bytes() io.Reader { return bytes.NewReader(*p.buf) }
+
+var prologueBuffers = sync.Pool{New: func() any { b := make([]byte, 0, smallPrologue); return &b }}
+
+// readPrologue reads until it knows the UIDs, and the header's size as far as
+// that is small. It checks what was announced, so that most bad input is
+// refused before anything is written.
+func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*prologue, error) {
+	p := &prologue{buf: prologueBuffers.Get().(*[]byte), limits: a.limits.DICOM}
+	*p.buf = (*p.buf)[:0]
+	reserved := int64(0)
+	p.release = func() {
+		a.headers.Release(reserved)
+		if cap(*p.buf) <= smallPrologue {
+			prologueBuffers.Put(p.buf)
+		}
+		p.buf = nil
+	}
+	c := &capture{src: src, buf: p.buf, limit: smallPrologue}
+	c.grow = func() error {
+		n := min(p.limits.HeaderBytes, a.limits.HeaderTotal)
+		if err := a.headers.Acquire(ctx, n); err != nil {
+			return err
+		}
+		reserved, c.limit = n, largePrologue
+		return nil
+	}
+	err := p.parse(c, in)
+	switch {
+	case src.err != nil:
+		err = src.err
+	case c.err != nil && !errors.Is(c.err, errPrologueFull):
+		err = c.err
+	case c.err != nil: // the data set is longer than what is looked at here
+		err = nil
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
+	case p.studyUID == "":
+		err = fmt.Errorf("%w: no study instance UID before the pixel data", ErrUnreadable)
+	}
+	if err == nil {
+		err = p.check(in)
+	}
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	if reserved == 0 {
+		p.limits.HeaderBytes = min(p.limits.HeaderBytes, 2*smallPrologue)
+	}
+	return p, nil
+}
+
+// parse looks at the elements before the pixel data. It stops there, at the
+// end, or when the capture is full.
+func (p *prologue) parse(c *capture, in Incoming) error {
+	r := dicom.NewReader(c, in.TransferSyntax, p.limits)
+	for {
+		token, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if token.Depth > 0 || token.Kind != dicom.ElementToken && token.Kind != dicom.FragmentsStart {
+			continue
+		}
+		var to *string
+		switch {
+		case token.Tag >= firstPixelTag:
+			return nil
+		case token.Tag == dict.SOPClassUID:
+			to = &p.sopClassUID
+		case token.Tag == dict.SOPInstanceUID:
+			to = &p.sopInstanceUID
+		case token.Tag == dict.StudyInstanceUID:
+			to = &p.studyUID
+		default:
+			continue
+		}
+		value, err := r.Value(maxUIDValue)
+		if err != nil {
+			return err
+		}
+		if *to == "" { // of a repeated element the first counts
+			*to = trimUID(value)
+		}
+		if p.studyUID != "" && c.limit > smallPrologue {
+			return nil // the header is large anyway
+		}
+	}
+}
+
+const (
+	firstPixelTag = dict.Tag(0x7FE00008) // Float Pixel Data, the first of three
+	maxUIDValue   = 128                  // bytes read of a UID element; valid ones have 64
+)
+
+func trimUID(value []byte) string { return strings.Trim(string(value), " \x00") }
+
+// check fills in what was announced where the beginning does not tell, and
+// refuses what contradicts it.
+func (p *prologue) check(in Incoming) error {
+	for _, uid := range [...]struct {
+		found     *string
+		announced string
+	}{{&p.sopClassUID, in.SOPClassUID}, {&p.sopInstanceUID, in.SOPInstanceUID}} {
+		if *uid.found == "" {
+			*uid.found = uid.announced
+		}
+		if !dicom.ValidUID(*uid.found) {
+			return fmt.Errorf("%w: no valid SOP class and instance UID", ErrUnreadable)
+		}
+		if uid.announced != "" && uid.announced != *uid.found {
+			return ErrMismatch
+		}
+	}
+	if p.studyUID != "" && !dicom.ValidUID(p.studyUID) {
+		return fmt.Errorf("%w: no valid study instance UID", ErrUnreadable)
+	}
+	return nil
+}
+
+var errPrologueFull = errors.New("the beginning of the data set is longer than what is buffered")
+
+// capture keeps what is read through it, up to a limit. At the limit it asks
+// once to grow; at the next it ends the reading.
+type capture struct {
+	src   *source
+	buf   *[]byte
+	limit int
+	grow  func() error
+	err   error // sticky
+}
+
+func (c *capture) Read(b []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	used := len(*c.buf)
+	if used >= c.limit {
+		if c.grow == nil {
+			c.err = errPrologueFull
+			return 0, c.err
+		}
+		grow := c.grow
+		c.grow = nil
+		if c.err = grow(); c.err != nil {
+			return 0, c.err
+		}
+	}
+	n, err := c.src.Read(b[:min(len(b), c.limit-used)])
+	*c.buf = append(*c.buf, b[:n]...)
+	return n, err
+}
+
+// errSource is wrapped by what the sender of a data set is to blame for, or
+// the network: it stopped before the end.
+var errSource = errors.New("read the data set")
+
+// source is where a data set comes from. It tells the end of the stream from
+// its failures, which stay, and stops what is too large for the limit or for
+// the disk.
+type source struct {
+	ctx   context.Context
+	r     io.Reader
+	space *space
+	limit int64
+
+	n         int64 // bytes read
+	announced int64 // of them, to space
+	err       error // sticky; nil after a clean end
+}
+
+// spaceStep is how many bytes are read between two looks at the free space.
+const spaceStep = 1 << 20
+
+func (s *source) Read(b []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	switch {
+	case err != nil && err != io.EOF:
+		s.err = fmt.Errorf("%w: %w", errSource, err)
+	case s.n > s.limit:
+		s.err = ErrTooLarge
+	case s.ctx.Err() != nil:
+		s.err = s.ctx.Err()
+	case s.n-s.announced >= spaceStep:
+		s.err = s.space.take(s.n - s.announced)
+		s.announced = s.n
+	}
+	if s.err != nil {
+		return n, s.err
+	}
+	return n, err
+}
+
+// tee hashes and seals what is scanned.
+type tee struct {
+	src    io.Reader
+	sealed io.Writer
+	hash   hash.Hash
+	n      int64
+	err    error // of sealed, sticky
+}
+
+func (t *tee) Read(b []byte) (int, error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	n, err := t.src.Read(b)
+	t.n += int64(n)
+	t.hash.Write(b[:n])
+	if _, t.err = t.sealed.Write(b[:n]); t.err != nil {
+		return 0, t.err
+	}
+	return n, err
+}
