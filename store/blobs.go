@@ -48,7 +48,8 @@ type Blobs interface {
 	// Open reads n bytes from offset off, or to the end when n is -1. A range
 	// that reaches past the end is cut there, and one that begins there or
 	// later is empty. The caller closes the reader. Ctx governs the reader too.
-	// A deleted object may still be read to its end by those who had opened it.
+	// Whoever has an object open when it is deleted may see the rest of it or an
+	// error.
 	Open(ctx context.Context, name string, off, n int64) (io.ReadCloser, error)
 
 	// Stat describes an object.
