@@ -26,28 +26,97 @@ func (i *Instance) NumberOfFrames(ctx context.Context) (int, error) {
 // zero. The error wraps [ErrNoFrame] when there is no such frame. The caller
 // closes the stream.
 func (i *Instance) Frame(ctx context.Context, n int) (frame io.ReadCloser, size int64, err error) {
+	place, err := i.place(ctx, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	frame, err = i.openFrame(ctx, place, 0, place.size)
+	return frame, place.size, err
+}
+
+// FrameSize is the size in bytes of what Frame streams.
+func (i *Instance) FrameSize(ctx context.Context, n int) (int64, error) {
+	place, err := i.place(ctx, n)
+	return place.size, err
+}
+
+// FrameRange streams length bytes of frame n from off, or to its end when
+// length is -1; what lies past the end is cut off. It counts as a frame.
+func (i *Instance) FrameRange(ctx context.Context, n int, off, length int64) (io.ReadCloser, error) {
+	if off < 0 || length < -1 {
+		return nil, errors.New("negative offset or length")
+	}
+	place, err := i.place(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	off = min(off, place.size)
+	if length < 0 || length > place.size-off {
+		length = place.size - off
+	}
+	return i.openFrame(ctx, place, off, length)
+}
+
+// framePlace says where a frame is.
+type framePlace struct {
+	extents []dicom.Extent
+	size    int64 // bytes of the frame as it leaves
+	bits    int64 // not 0: the frame's length in bits, which do not fill bytes
+	shift   uint8 // bits of the first byte that belong to the frame before
+}
+
+func (i *Instance) place(ctx context.Context, n int) (p framePlace, err error) {
 	table, err := i.frameTable(ctx)
 	if err != nil {
-		return nil, 0, err
+		return p, err
 	}
-	extents, shift, bits, err := table.Frame(n - 1)
+	if p.extents, p.shift, p.bits, err = table.Frame(n - 1); err != nil {
+		return p, fmt.Errorf("%w: %w", ErrNoFrame, err)
+	}
+	if p.size = (p.bits + 7) / 8; p.bits == 0 {
+		for _, e := range p.extents {
+			p.size += e.Length
+		}
+	}
+	return p, nil
+}
+
+// openFrame streams length bytes from off, which are within the frame.
+func (i *Instance) openFrame(ctx context.Context, p framePlace, off, length int64) (io.ReadCloser, error) {
+	if p.bits == 0 {
+		r, err := i.openExtents(ctx, cutExtents(p.extents, off, length))
+		if err == nil {
+			i.retrieval.frames.Add(1)
+		}
+		return r, err
+	}
+	r, err := i.openExtents(ctx, p.extents)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrNoFrame, err)
-	}
-	stored := int64(0)
-	for _, e := range extents {
-		stored += e.Length
-	}
-	r, err := i.openExtents(ctx, extents)
-	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	i.retrieval.frames.Add(1)
-	if bits == 0 {
-		return r, stored, nil
+	bits := &bitReader{r: r, left: p.size, shift: p.shift, last: byte(0xFF >> ((8 - p.bits%8) % 8))}
+	if _, err := io.CopyN(io.Discard, bits, off); err != nil {
+		return nil, errors.Join(unexpected(err), r.Close())
 	}
-	size = (bits + 7) / 8
-	return &bitReader{r: r, left: size, shift: shift, last: byte(0xFF >> ((8 - bits%8) % 8))}, size, nil
+	return readCloser{io.LimitReader(bits, length), r}, nil
+}
+
+// cutExtents returns the extents of n bytes from off.
+func cutExtents(extents []dicom.Extent, off, n int64) []dicom.Extent {
+	var cut []dicom.Extent
+	for _, e := range extents {
+		if off >= e.Length {
+			off -= e.Length
+			continue
+		}
+		e = dicom.Extent{Offset: e.Offset + off, Length: min(e.Length-off, n)}
+		if e.Length == 0 {
+			break
+		}
+		cut, off, n = append(cut, e), 0, n-e.Length
+	}
+	return cut
 }
 
 // frameTable is the row's, or that of the blob's trailer.
@@ -197,7 +266,7 @@ func (r *extentReader) Close() error {
 // bitReader shifts a frame that begins inside a byte. Pixels fill bytes from
 // the low-order bit (PS3.5 section 8.1.1).
 type bitReader struct {
-	r     io.ReadCloser
+	r     io.Reader
 	shift uint8
 	left  int64 // bytes to return
 	last  byte  // the bits of the last one that belong to the frame
@@ -240,8 +309,6 @@ func (b *bitReader) Read(p []byte) (int, error) {
 	}
 	return n, unexpected(err)
 }
-
-func (b *bitReader) Close() error { return b.r.Close() }
 
 // unexpected is for ends where there should be more: the record says so.
 func unexpected(err error) error {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"errors"
 	"io"
 	"path/filepath"
@@ -258,4 +259,20 @@ func keyring(t testing.TB, blobs store.Blobs) *seal.Keyring {
 		t.Fatal(err)
 	}
 	return k
+}
+
+func deflate(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }

@@ -31,6 +31,15 @@ func (i *Instance) DataSet(ctx context.Context) (io.ReadCloser, error) {
 	return i.Range(ctx, 0, i.Size)
 }
 
+// Header streams the bytes before the pixel data: all of them when there is
+// none, and of a deflated data set, which no place divides.
+func (i *Instance) Header(ctx context.Context) (io.ReadCloser, error) {
+	if i.BodyOffset < 0 {
+		return i.DataSet(ctx)
+	}
+	return i.Range(ctx, 0, i.BodyOffset)
+}
+
 // Range streams n bytes of the data set as it was received from off, or to its
 // end when n is -1; what lies past the end is cut off.
 func (i *Instance) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {

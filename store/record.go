@@ -29,7 +29,7 @@ type Record struct {
 	MetaLength    int64 // bytes of preamble and File Meta before the data set
 	Size          int64 // bytes of the data set as received
 	TrailerLength int64 // bytes of sections and footer after the data set
-	BodyOffset    int64 // where the pixel data element begins; Size when there is none, see [dicom.Scan]
+	BodyOffset    int64 // where the pixel data element begins; Size when there is none, -1 when deflated
 
 	// Frames says where the frames are. It is empty in the row of an instance
 	// whose table is large: FramesInBlob is set, and the blob's trailer has it.
