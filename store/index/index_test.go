@@ -34,7 +34,10 @@ func config(path string) index.Config {
 	}
 }
 
-func open(t testing.TB, path string) *index.DB {
+func open(t interface {
+	Helper()
+	Fatal(...any)
+}, path string) *index.DB {
 	t.Helper()
 	db, err := index.Open(context.Background(), config(path))
 	if err != nil {

@@ -205,12 +205,11 @@ func (r *seriesRecord) entity() (*store.Entity, error) {
 }
 
 // merge takes the attributes of a level from an instance into g: what was
-// received first stays, what was absent or empty until now is filled in. It
-// reports whether g's attributes changed.
-func (g *group) merge(from *dicom.DataSet, level store.Level) (changed bool, err error) {
+// received first stays, what was absent or empty until now is filled in.
+func (g *group) merge(from *dicom.DataSet, level store.Level) error {
 	have, err := parseAttributes(g.attributes)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if have.Len() == 0 {
 		if v := from.Raw(dict.SpecificCharacterSet); len(v) > 0 {
@@ -218,7 +217,7 @@ func (g *group) merge(from *dicom.DataSet, level store.Level) (changed bool, err
 		}
 	}
 	sameSet := trimmed(have.Raw(dict.SpecificCharacterSet)) == trimmed(from.Raw(dict.SpecificCharacterSet))
-	conflict := false
+	conflict, changed := false, false
 	for e := range from.All() {
 		if l, ok := store.AttributeLevel(e.Tag); !ok || l != level || e.Omitted() {
 			continue
@@ -238,7 +237,7 @@ func (g *group) merge(from *dicom.DataSet, level store.Level) (changed bool, err
 	if changed {
 		g.attributes = appendAttributes(nil, have)
 	}
-	return changed, nil
+	return nil
 }
 
 func trimmed(b []byte) string { return strings.Trim(string(b), " \x00") }

@@ -29,7 +29,6 @@ type openStudy struct {
 	studyRecord
 	before  *columns // nil when it is new
 	patient token    // before; zero for none
-	fresh   bool     // attributes may have changed
 }
 
 type openSeries struct {
@@ -62,13 +61,32 @@ func (w *writer) open(name []byte, b *bolt.Bucket, key []byte) ([]byte, error) {
 }
 
 func (w *writer) apply(p *pending) error {
-	if err := w.takeOut(p.tokens.instance); err != nil {
+	from, err := w.takeOut(p.tokens.instance)
+	if err != nil {
 		return err
 	}
-	if p.removed {
-		return nil
+	if !p.removed {
+		if err := w.putIn(p); err != nil {
+			return err
+		}
 	}
-	return w.putIn(p)
+	if from != nil {
+		w.forgetEmpty(*from)
+	}
+	return nil
+}
+
+// forgetEmpty clears what is known of a study or series that has lost its last
+// instance: what comes later is received first.
+func (w *writer) forgetEmpty(from path) {
+	if s := w.series[[2]token{from.study, from.series}]; s.instances == 0 {
+		w.state.Conflicts -= s.conflicts
+		s.seriesRecord = seriesRecord{}
+	}
+	if s := w.studies[from.study]; s.instances == 0 {
+		w.state.Conflicts -= s.conflicts
+		s.studyRecord = studyRecord{}
+	}
 }
 
 // putIn adds a row whose instance is not there.
@@ -95,13 +113,11 @@ func (w *writer) putIn(p *pending) error {
 	if attributes == nil {
 		attributes = new(dicom.DataSet)
 	}
-	changed, err := study.merge(attributes, store.StudyLevel)
-	if err != nil {
+	if err := study.merge(attributes, store.StudyLevel); err != nil {
 		return err
 	}
-	study.fresh = study.fresh || changed
 	modality := series.modality()
-	if _, err := series.merge(attributes, store.SeriesLevel); err != nil {
+	if err := series.merge(attributes, store.SeriesLevel); err != nil {
 		return err
 	}
 	w.state.Conflicts += study.conflicts + series.conflicts - conflicts
@@ -128,32 +144,33 @@ func (w *writer) putIn(p *pending) error {
 	return w.location.Put(p.tokens.instance[:], key[:32])
 }
 
-// takeOut removes the row of an instance, if there is one.
-func (w *writer) takeOut(instance token) error {
+// takeOut removes the row of an instance and says where it was, nil when there
+// was none.
+func (w *writer) takeOut(instance token) (*path, error) {
 	at := w.location.Get(instance[:])
 	if at == nil {
-		return nil
+		return nil, nil
 	}
 	if len(at) != 32 {
-		return errShort
+		return nil, errShort
 	}
 	tokens := path{study: token(at[:16]), series: token(at[16:]), instance: instance}
 	key := tokens.key()
 	plain, err := w.open(bucketInstance, w.instance, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := parseRow(plain)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	study, err := w.openStudy(tokens.study)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	series, err := w.openSeries(tokens)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	study.count(&r, -1)
 	series.count(&r, -1)
@@ -164,9 +181,9 @@ func (w *writer) takeOut(instance token) error {
 	w.state.Instances--
 	w.state.Bytes -= uint64(r.Size)
 	if err := w.instance.Delete(key); err != nil {
-		return err
+		return nil, err
 	}
-	return w.location.Delete(instance[:])
+	return &tokens, w.location.Delete(instance[:])
 }
 
 func (w *writer) openStudy(t token) (*openStudy, error) {
