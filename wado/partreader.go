@@ -105,38 +105,36 @@ func (p *partReader) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	for {
-		if p.clean == 0 {
-			if err := p.look(); err != nil {
-				return 0, p.fail(err)
-			}
-		}
-		if p.clean > 0 {
-			n, err := p.src.Read(b[:min(p.clean, len(b))])
-			p.clean -= n
-			if err != nil {
-				return n, p.fail(err)
-			}
-			return n, nil
-		}
-		length, last, err := p.delimiterAt(p.delimiter)
-		if err != nil {
+	if p.clean == 0 {
+		if err := p.look(); err != nil {
 			return 0, p.fail(err)
 		}
-		if length > 0 {
-			p.inPart, p.last = false, last
-			if err := p.discard(length); err != nil {
-				return 0, err
-			}
-			return 0, io.EOF
-		}
-		// It only looked like a delimiter: its first byte is content.
-		b[0], err = p.src.ReadByte()
-		if err != nil {
-			return 0, p.fail(err)
-		}
-		return 1, nil
 	}
+	if p.clean > 0 {
+		n, err := p.src.Read(b[:min(p.clean, len(b))])
+		p.clean -= n
+		if err != nil {
+			return n, p.fail(err)
+		}
+		return n, nil
+	}
+	length, last, err := p.delimiterAt(p.delimiter)
+	if err != nil {
+		return 0, p.fail(err)
+	}
+	if length > 0 {
+		p.inPart, p.last = false, last
+		if err := p.discard(length); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
+	}
+	// It only looked like a delimiter: its first byte is content.
+	b[0], err = p.src.ReadByte()
+	if err != nil {
+		return 0, p.fail(err)
+	}
+	return 1, nil
 }
 
 // look counts the buffered bytes that are surely content: those before the

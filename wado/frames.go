@@ -1,0 +1,145 @@
+package wado
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"lumen/dicom"
+	"lumen/store"
+)
+
+// frames answers with frames of one instance (PS3.18 10.4.1.1.6).
+func (s *server) frames(x *exchange) error {
+	t, accept, err := x.retrieveParameters()
+	if err != nil {
+		return err
+	}
+	numbers, err := parseFrameList(x.r.PathValue("frames"))
+	if err != nil {
+		return err
+	}
+	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
+		return x.sendFrames(instances[0], accept, numbers)
+	})
+}
+
+var errFrameList = badRequest("a frame list is numbers from 1, each once, separated by commas")
+
+// parseFrameList reads "1,5,3".
+func parseFrameList(list string) ([]int, error) {
+	var numbers []int
+	seen := map[int]bool{}
+	for s := range strings.SplitSeq(list, ",") {
+		n, err := strconv.ParseUint(s, 10, 31)
+		if err != nil || n == 0 || s[0] == '+' || seen[int(n)] {
+			return nil, errFrameList
+		}
+		seen[int(n)] = true
+		numbers = append(numbers, int(n))
+	}
+	return numbers, nil
+}
+
+// sendFrames sends frames by their numbers.
+func (x *exchange) sendFrames(instance *store.Instance, accept acceptable, numbers []int) error {
+	offers := frameOffers(syntaxOf(instance.TransferSyntaxUID))
+	if len(numbers) > 1 {
+		offers = multipartOnly(offers)
+	}
+	form, ok := accept.choose(offers)
+	if !ok {
+		return errNoForm
+	}
+	count, err := instance.NumberOfFrames(x.r.Context())
+	if err != nil {
+		return err
+	}
+	unit, err := swapUnit(x.r.Context(), instance)
+	if err != nil {
+		return err
+	}
+	frames := make([]content, len(numbers))
+	for i, n := range numbers {
+		if n > count {
+			return store.ErrNoFrame
+		}
+		if frames[i], err = frameContent(x.r.Context(), instance, n, form, unit); err != nil {
+			return err
+		}
+	}
+	if !form.multipart {
+		return x.serve(frames[0])
+	}
+	return x.sendParts(form.media, frames)
+}
+
+// swapUnit is the size of the words of big endian pixel data, else 1.
+func swapUnit(ctx context.Context, instance *store.Instance) (int, error) {
+	if instance.TransferSyntaxUID != dicom.ExplicitVRBigEndian {
+		return 1, nil
+	}
+	header, err := readHeader(ctx, instance, 0)
+	if err != nil {
+		return 0, err
+	}
+	for e := range header.All() {
+		if isPixelData(e.Tag) {
+			return e.VR.Unit(), nil
+		}
+	}
+	return 1, nil
+}
+
+// frameContent is frame n, counted from 1. One whose words of unit bytes are
+// swapped has no ranges.
+func frameContent(ctx context.Context, instance *store.Instance, n int, form offer, unit int) (content, error) {
+	size, err := instance.FrameSize(ctx, n)
+	if err != nil {
+		return content{}, err
+	}
+	if size%int64(unit) != 0 {
+		return content{}, errNoForm
+	}
+	return content{
+		contentType: form.contentType(),
+		size:        size,
+		etag:        etag(instance.SHA256, "frame "+strconv.Itoa(n)+" "+form.media),
+		ranges:      unit == 1,
+		open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {
+			body, err := instance.FrameRange(ctx, n, off, length)
+			if unit > 1 {
+				return swap(body, unit, err)
+			}
+			return body, err
+		},
+	}, nil
+}
+
+// sendParts streams contents as multipart/related.
+func (x *exchange) sendParts(media string, contents []content) error {
+	out := newMultipartWriter(x)
+	length := out.endLength()
+	for i, c := range contents {
+		length += out.overhead(part{c.contentType, c.size}, i == 0) + c.size
+	}
+	h := x.Header()
+	h.Set("Content-Type", out.contentType(media))
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	h.Set("Vary", "Accept")
+	if x.head() {
+		x.WriteHeader(http.StatusOK)
+		return nil
+	}
+	for _, c := range contents {
+		err := x.sendPart(out, part{c.contentType, c.size}, http.StatusOK, nil, func(ctx context.Context) (io.ReadCloser, error) {
+			return c.open(ctx, 0, c.size)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return out.close()
+}

@@ -1,0 +1,190 @@
+package wado_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"lumen/dicom"
+	"lumen/internal/shareddata"
+)
+
+// pydicomFrames are the SHA-256 sums of the frames of files, by path.
+func pydicomFrames(t *testing.T) map[string][]string {
+	t.Helper()
+	args := []string{"testdata/frames.py"}
+	for _, e := range shareddata.Valid(t) {
+		args = append(args, e.Path)
+	}
+	peer(t, "/usr/bin/python3")
+	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string][]string{}
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line struct {
+			File   string
+			Frames []string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Frames != nil {
+			sums[line.File] = line.Frames
+		}
+	}
+	return sums
+}
+
+// peer makes sure that a program is there: in CI its absence is a failure.
+func peer(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+func TestEveryFrameIsWhatPydicomFinds(t *testing.T) {
+	want := pydicomFrames(t)
+	compared, odd := 0, 0
+	eachStored(t, func(f *fixture, i instance) {
+		frames := want[i.file]
+		if len(frames) == 0 {
+			return
+		}
+		var list []string
+		for n := range min(len(frames), 100) {
+			list = append(list, strconv.Itoa(n+1))
+		}
+		a := f.get(i.path() + "/frames/" + strings.Join(list, ","))
+		if a.status == 406 && i.syntax.BigEndian {
+			odd++ // its words do not end where the frame does
+			return
+		}
+		if a.status != 200 {
+			t.Errorf("%s: status %d: %s", i.file, a.status, a.body)
+			return
+		}
+		parts := a.parts(t)
+		if len(parts) != len(list) {
+			t.Errorf("%s: %d parts of %d frames", i.file, len(parts), len(list))
+			return
+		}
+		for n, p := range parts {
+			if sum(p.body) != frames[n] {
+				t.Errorf("%s (%s): frame %d differs: %d bytes", i.file, i.syntax.Name, n+1, len(p.body))
+				break
+			}
+		}
+		compared++
+		last := strconv.Itoa(len(frames))
+		if single := f.get(i.path()+"/frames/"+last, "Accept", "image/*, video/*, application/octet-stream"); single.status != 200 || sum(single.body) != frames[len(frames)-1] {
+			t.Errorf("%s: the last frame alone: status %d, %d bytes", i.file, single.status, len(single.body))
+		}
+		if past := f.get(i.path() + "/frames/1," + strconv.Itoa(len(frames)+1)); past.status != 404 {
+			t.Errorf("%s: one frame too many: status %d", i.file, past.status)
+		}
+	})
+	if compared < 200 || odd > 1 {
+		t.Errorf("%d files compared, %d of odd length left out", compared, odd)
+	}
+}
+
+func TestMediaTypesOfFrames(t *testing.T) {
+	const octets = "application/octet-stream"
+	source, err := os.ReadFile(filepath.Join(shareddata.Dir(t), "data", "dicom-test-files__CT1_JLSL.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t)
+	n := 0
+	for media, syntaxes := range map[string][]string{
+		"image/jpeg":      {dicom.JPEGBaseline8Bit, dicom.JPEGExtended12Bit, dicom.JPEGLossless, dicom.JPEGLosslessSV1},
+		"image/jls":       {dicom.JPEGLSLossless, dicom.JPEGLSNearLossless},
+		"image/jp2":       {dicom.JPEG2000Lossless, dicom.JPEG2000},
+		"image/jpx":       {dicom.JPEG2000MCLossless, dicom.JPEG2000MC},
+		"image/jphc":      {dicom.HTJ2KLossless, dicom.HTJ2KLosslessRPCL, dicom.HTJ2K},
+		"image/jxl":       {dicom.JPEGXLLossless, dicom.JPEGXLJPEGRecompression, dicom.JPEGXL},
+		"image/dicom-rle": {dicom.RLELossless},
+		"video/mpeg":      {dicom.MPEG2MPML, dicom.MPEG2MPMLF, dicom.MPEG2MPHL, dicom.MPEG2MPHLF},
+		"video/mp4":       {dicom.MPEG4HP41, dicom.MPEG4HP41F, dicom.MPEG4HP41BD, dicom.MPEG4HP422D, dicom.MPEG4HP423D, dicom.MPEG4HP42STEREO, dicom.HEVCMP51, dicom.HEVCM10P51},
+		octets:            {dicom.EncapsulatedUncompressedExplicitVRLittleEndian, dicom.DeflatedImageFrameCompression},
+	} {
+		for _, syntax := range syntaxes {
+			// The bytes of one still, said to be of that syntax, under a UID of its own.
+			n++
+			uid := []byte("1.3.6.1.4.1.5962.1.1.1.1.6.20040826185059.5457")
+			other := append(bytes.Clone(uid[:len(uid)-4]), strconv.Itoa(1000+n)...)
+			i, err := f.putAs(syntax, bytes.ReplaceAll(source, uid, other))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := media + "; transfer-syntax=" + syntax
+			if parts := f.get(i.path() + "/frames/1").parts(t); len(parts) != 1 || parts[0].contentType != want {
+				t.Errorf("%d parts, %q; want %q", len(parts), parts[0].contentType, want)
+			}
+			for accept, status := range map[string]int{
+				media: 200, `multipart/related; type="` + media + `"`: 200,
+				media + "; transfer-syntax=*": 200, media + "; transfer-syntax=" + syntax: 200,
+				octets + "; transfer-syntax=*": 200,
+				"image/png":                    406, media + "; transfer-syntax=" + dicom.ExplicitVRLittleEndian: 406,
+			} {
+				if a := f.get(i.path()+"/frames/1", "Accept", accept); a.status != status {
+					t.Errorf("%s as %s: status %d, want %d", syntax, accept, a.status, status)
+				}
+			}
+			if a := f.get(i.path()+"/frames/1", "Accept", octets); (a.status == 200) != (media == octets) {
+				t.Errorf("%s decoded: status %d", syntax, a.status)
+			}
+		}
+	}
+}
+
+func TestUncompressedFramesAreOctetStreams(t *testing.T) {
+	f := newFixture(t)
+	for _, file := range []string{"dicom-test-files__CT1_UNC.dcm", "dcm4che__MR01.dcm"} {
+		i := f.put(file)
+		want := "application/octet-stream; transfer-syntax=" + dicom.ExplicitVRLittleEndian
+		if parts := f.get(i.path() + "/frames/1").parts(t); parts[0].contentType != want {
+			t.Errorf("%s: %q", file, parts[0].contentType)
+		}
+		if a := f.get(i.path()+"/frames/1", "Accept", "application/octet-stream"); a.status != 200 || a.header.Get("Content-Type") != want {
+			t.Errorf("%s: status %d, %q", file, a.status, a.header.Get("Content-Type"))
+		}
+		if a := f.get(i.path()+"/frames/1", "Accept", "image/jpeg"); a.status != 406 {
+			t.Errorf("%s as JPEG: status %d", file, a.status)
+		}
+	}
+}
+
+func TestOneFrameHasRanges(t *testing.T) {
+	f := newFixture(t)
+	i := f.put("dicom-test-files__CT1_JLSL.dcm")
+	whole := f.get(i.path()+"/frames/1", "Accept", "image/jls")
+	if whole.status != 200 || whole.header.Get("ETag") == "" {
+		t.Fatalf("status %d, %v", whole.status, whole.header)
+	}
+	a := f.get(i.path()+"/frames/1", "Accept", "image/jls", "Range", "bytes=1000-1999", "If-Range", whole.header.Get("ETag"))
+	if a.status != 206 || !bytes.Equal(a.body, whole.body[1000:2000]) {
+		t.Errorf("status %d, %d bytes", a.status, len(a.body))
+	}
+}

@@ -1,0 +1,99 @@
+package wado
+
+import (
+	"lumen/dicom"
+)
+
+// Media types of DICOMweb.
+const (
+	mediaDICOM       = "application/dicom"
+	mediaJSON        = "application/dicom+json"
+	mediaPlainJSON   = "application/json"
+	mediaOctetStream = "application/octet-stream"
+)
+
+// jsonOffers are the forms of metadata and search results.
+var jsonOffers = []offer{{media: mediaJSON}, {media: mediaPlainJSON}}
+
+// frameMedia are the media types of compressed frames (PS3.18 table 8.7.3-5).
+// Frames of the encapsulated syntaxes that it lacks are application/octet-stream.
+var frameMedia = map[string]string{
+	dicom.JPEGBaseline8Bit:   "image/jpeg",
+	dicom.JPEGExtended12Bit:  "image/jpeg",
+	dicom.JPEGLossless:       "image/jpeg",
+	dicom.JPEGLosslessSV1:    "image/jpeg",
+	dicom.RLELossless:        "image/dicom-rle",
+	dicom.JPEGLSLossless:     "image/jls",
+	dicom.JPEGLSNearLossless: "image/jls",
+	dicom.JPEG2000Lossless:   "image/jp2",
+	dicom.JPEG2000:           "image/jp2",
+	dicom.JPEG2000MCLossless: "image/jpx",
+	dicom.JPEG2000MC:         "image/jpx",
+	dicom.HTJ2KLossless:      "image/jphc",
+	dicom.HTJ2KLosslessRPCL:  "image/jphc",
+	dicom.HTJ2K:              "image/jphc",
+
+	dicom.JPEGXLLossless:          "image/jxl",
+	dicom.JPEGXLJPEGRecompression: "image/jxl",
+	dicom.JPEGXL:                  "image/jxl",
+
+	dicom.MPEG2MPML:        "video/mpeg",
+	dicom.MPEG2MPMLF:       "video/mpeg",
+	dicom.MPEG2MPHL:        "video/mpeg",
+	dicom.MPEG2MPHLF:       "video/mpeg",
+	dicom.MPEG4HP41:        "video/mp4",
+	dicom.MPEG4HP41F:       "video/mp4",
+	dicom.MPEG4HP41BD:      "video/mp4",
+	dicom.MPEG4HP41BDF:     "video/mp4",
+	dicom.MPEG4HP422D:      "video/mp4",
+	dicom.MPEG4HP422DF:     "video/mp4",
+	dicom.MPEG4HP423D:      "video/mp4",
+	dicom.MPEG4HP423DF:     "video/mp4",
+	dicom.MPEG4HP42STEREO:  "video/mp4",
+	dicom.MPEG4HP42STEREOF: "video/mp4",
+	dicom.HEVCMP51:         "video/mp4",
+	dicom.HEVCM10P51:       "video/mp4",
+}
+
+// instanceOffers are the forms of an instance that is stored in ts, multipart
+// first, as the standard has it (PS3.18 8.7.3.1).
+func instanceOffers(ts dicom.TransferSyntax) []offer {
+	both := func(o offer) []offer {
+		o.media = mediaDICOM
+		wrapped := o
+		wrapped.multipart = true
+		return []offer{wrapped, o}
+	}
+	return both(offer{syntax: ts.UID, stored: true, standard: ts.Encapsulated || ts.UID == dicom.ExplicitVRLittleEndian})
+}
+
+// frameOffers are the forms of the frames of an instance stored in ts.
+func frameOffers(ts dicom.TransferSyntax) []offer {
+	if !ts.Encapsulated {
+		// The same bytes in every uncompressed syntax but the big endian one.
+		o := offer{media: mediaOctetStream, syntax: dicom.ExplicitVRLittleEndian, stored: !ts.BigEndian, standard: true}
+		wrapped := o
+		wrapped.multipart = true
+		return []offer{wrapped, o}
+	}
+	media := frameMedia[ts.UID]
+	var offers []offer
+	if media != "" {
+		offers = append(offers,
+			offer{multipart: true, media: media, syntax: ts.UID, stored: true, standard: true},
+			offer{media: media, syntax: ts.UID, stored: true, standard: true})
+	}
+	// Compressed bytes under application/octet-stream are for those who name the
+	// syntax or take any: cornerstone asks so for everything.
+	return append(offers,
+		offer{multipart: true, media: mediaOctetStream, syntax: ts.UID, stored: true, standard: media == ""},
+		offer{media: mediaOctetStream, syntax: ts.UID, stored: true, standard: media == ""})
+}
+
+// contentType is the Content-Type of one part.
+func (o offer) contentType() string {
+	if o.syntax == "" {
+		return o.media
+	}
+	return o.media + "; transfer-syntax=" + o.syntax
+}

@@ -1,0 +1,223 @@
+package wado
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"lumen/dicom"
+	"lumen/store"
+)
+
+// store takes instances in (PS3.18 10.5). Each part is streamed into the
+// archive as it arrives; one that fails does not stop the others.
+func (s *server) store(x *exchange) error {
+	t, accept, err := x.retrieveParameters()
+	if err != nil {
+		return err
+	}
+	form, ok := accept.choose(jsonOffers)
+	if !ok {
+		return notAcceptable("what was stored is answered as application/dicom+json")
+	}
+	boundary, err := storeBoundary(x.r)
+	if err != nil {
+		return err
+	}
+	body := &requestBody{x: x}
+	defer func() { s.metrics.received.Add(float64(body.read)) }()
+	parts, err := newPartReader(body, boundary, s.limits.Parts, s.limits.PartHeader)
+	if err != nil {
+		return err
+	}
+	report := newStoreReport(s.base(x.r), t.study)
+	for {
+		contentType, err := parts.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.storePart(x, t.study, contentType, parts, report); err != nil {
+			return err
+		}
+	}
+	return x.sendReport(report, form.media)
+}
+
+var (
+	errNotMultipart = unsupported(`send multipart/related; type="application/dicom"`)
+	errPartType     = unsupported("a part is not application/dicom")
+	errEncoded      = unsupported("content encodings are not taken")
+)
+
+// storeBoundary checks what kind of body this is.
+func storeBoundary(r *http.Request) (string, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return "", errEncoded
+	}
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return "", errNotMultipart
+	}
+	if media != "multipart/related" {
+		return "", errNotMultipart
+	}
+	if kind := params["type"]; kind != "" && !strings.EqualFold(kind, mediaDICOM) {
+		return "", errNotMultipart
+	}
+	if params["boundary"] == "" {
+		// type=application/dicom without its quotes ends ParseMediaType early.
+		return looseBoundary(r.Header.Get("Content-Type"))
+	}
+	return params["boundary"], nil
+}
+
+// looseBoundary reads the boundary of a Content-Type whose type parameter is
+// not quoted, as some clients send it.
+func looseBoundary(field string) (string, error) {
+	s := scanner{rest: field}
+	s.until(";")
+	boundary := ""
+	for s.skip(';') {
+		s.space()
+		name, value, err := s.parameter()
+		switch {
+		case err != nil:
+			return "", errBoundary
+		case strings.EqualFold(name, "boundary"):
+			boundary = value
+		case strings.EqualFold(name, "type") && !strings.EqualFold(value, mediaDICOM):
+			return "", errNotMultipart
+		}
+		s.space()
+	}
+	if boundary == "" {
+		return "", errBoundary
+	}
+	return boundary, nil
+}
+
+// storePart stores one part and notes what became of it. The error it returns
+// ends the request: the body cannot be read on, or nothing can be recorded.
+func (s *server) storePart(x *exchange, study, contentType string, part *partReader, report *storeReport) error {
+	media, _, err := mime.ParseMediaType(contentType)
+	if contentType != "" && (err != nil || media != mediaDICOM) {
+		return errPartType
+	}
+	meta, data, err := dicom.ReadFileMeta(part)
+	if err == nil && study != "" {
+		data, err = withinStudy(data, meta.TransferSyntaxUID, study)
+	}
+	var receipt store.Receipt
+	if err == nil {
+		receipt, err = s.ingest(x, meta, data)
+	}
+	outcome := receipt.Outcome.String()
+	switch {
+	case err == nil:
+		report.stored(receipt)
+	case part.err != nil:
+		return part.err
+	case x.r.Context().Err() != nil, errors.Is(err, store.ErrDenied), errors.Is(err, store.ErrJournal), errors.Is(err, store.ErrClosed):
+		return err
+	default:
+		outcome = "failed"
+		report.failed(meta, failureReason(err))
+		if answerTo(err).status == http.StatusInternalServerError {
+			s.logFailedPart(x, err)
+		}
+	}
+	s.metrics.stored.WithLabelValues(outcome).Inc()
+	return nil
+}
+
+func (s *server) ingest(x *exchange, meta dicom.FileMeta, data io.Reader) (store.Receipt, error) {
+	ts, ok := dicom.LookupTransferSyntax(meta.TransferSyntaxUID)
+	if !ok {
+		return store.Receipt{}, errSyntaxUnknown
+	}
+	return s.archive.Ingest(x.r.Context(), x.principal, x.request(), store.Incoming{
+		SOPClassUID:    meta.MediaStorageSOPClassUID,
+		SOPInstanceUID: meta.MediaStorageSOPInstanceUID,
+		TransferSyntax: ts,
+		Source:         store.SourceWeb,
+	}, data)
+}
+
+func (s *server) logFailedPart(x *exchange, err error) {
+	s.logger.ErrorContext(x.r.Context(), "instance not stored", "request", x.id, "cause", err)
+}
+
+// Failure reasons of stored instances (PS3.18 table I.2-2).
+const (
+	reasonNoResources   = 0xA700
+	reasonMismatch      = 0xA900
+	reasonNotUnderstood = 0xC000
+	reasonSyntax        = 0xC122
+	reasonProcessing    = 0x0110
+)
+
+var (
+	errSyntaxUnknown = errors.New("unknown transfer syntax")
+	errOtherStudy    = errors.New("instance of another study than the path names")
+)
+
+// failureReason is the status that C-STORE would have.
+func failureReason(err error) int {
+	switch {
+	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrTooLarge):
+		return reasonNoResources
+	case errors.Is(err, store.ErrMismatch), errors.Is(err, errOtherStudy):
+		return reasonMismatch
+	case errors.Is(err, errSyntaxUnknown):
+		return reasonSyntax
+	case errors.Is(err, store.ErrUnreadable), errors.Is(err, dicom.ErrSyntax), errors.Is(err, dicom.ErrLimit):
+		return reasonNotUnderstood
+	}
+	return reasonProcessing
+}
+
+// requestBody reads what the client sends, counts it and lets go of a client
+// that stalls.
+type requestBody struct {
+	x    *exchange
+	read int64
+}
+
+// Read implements io.Reader. Only a clean end is io.EOF.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if err := b.x.ctrl.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, clientLeft(err)
+	}
+	n, err := b.x.r.Body.Read(p)
+	b.read += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		err = clientLeft(err)
+	}
+	return n, err
+}
+
+// sendReport answers 200 when all was stored, 202 when only some, 409 when
+// nothing was (PS3.18 table 10.5.3-1).
+func (x *exchange) sendReport(report *storeReport, media string) error {
+	if report.count() == 0 {
+		return badRequest("the request holds no instance")
+	}
+	body, err := dicom.AppendJSON(nil, report.dataSet(), dicom.JSONOptions{})
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	h := x.Header()
+	h.Set("Content-Type", media)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.WriteHeader(report.status())
+	_, err = x.Write(body)
+	return err
+}
