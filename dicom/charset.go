@@ -1,18 +1,26 @@
 package dicom
 
 import (
-	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"lumen/dicom/dict"
 )
 
 // CharacterSet is a value of Specific Character Set (0008,0005): how text is
-// encoded (PS3.3 section C.12.1.1.2). The zero value is the default repertoire,
-// ISO_IR 6.
+// encoded (PS3.3 section C.12.1.1.2, PS3.5 section 6.1.2). The zero value is
+// the default repertoire, ISO_IR 6.
 type CharacterSet struct {
 	terms string // defined terms separated by backslashes
+}
+
+// NewCharacterSet returns the character set of the given defined terms: one,
+// or several with code extensions, of which the first may be empty.
+func NewCharacterSet(terms ...string) CharacterSet {
+	return CharacterSet{terms: strings.Join(terms, `\`)}
 }
 
 // characterSetValue returns the raw value that holds for d.
@@ -31,52 +39,169 @@ func (d *DataSet) CharacterSet() CharacterSet {
 	return CharacterSet{terms: strings.TrimRight(string(d.characterSetValue()), " \x00")}
 }
 
-// decode splits a value and turns it into UTF-8.
+// Terms returns the defined terms as they are.
+func (c CharacterSet) Terms() []string {
+	if c.terms == "" {
+		return nil
+	}
+	return strings.Split(c.terms, `\`)
+}
+
+// whole is a character set that is used alone, without code extensions.
+func (c CharacterSet) whole() encoding.Encoding {
+	switch term := normalTerm(c.terms); term {
+	case "ISO IR 192", "UTF 8":
+		return encoding.Nop
+	case "GB18030":
+		return simplifiedchinese.GB18030
+	case "GBK":
+		return simplifiedchinese.GBK
+	}
+	return nil
+}
+
+// normalTerm undoes how devices misspell defined terms: in lower case, with
+// other separators.
+func normalTerm(term string) string {
+	return strings.ToUpper(strings.NewReplacer("_", " ", "-", " ").Replace(strings.TrimSpace(term)))
+}
+
+// Decode splits a value of vr into its values and turns them into UTF-8. Bytes
+// that the character set does not have are shown as PS3.5 section 6.1.2.3
+// suggests: a backslash and three octal digits. Padding is kept.
+func (c CharacterSet) Decode(vr VR, b []byte) []string { return c.decode(vr, b) }
+
 func (c CharacterSet) decode(vr VR, b []byte) []string {
-	if !vr.Multiple() {
-		return []string{c.decodeOne(b)}
+	if isASCIIBytes(b) {
+		if vr.Multiple() {
+			return strings.Split(string(b), `\`)
+		}
+		return []string{string(b)}
 	}
-	parts := bytes.Split(b, []byte{'\\'})
-	list := make([]string, len(parts))
-	for i, part := range parts {
-		list[i] = c.decodeOne(part)
+	var d textDecoder
+	d.split = vr.Multiple()
+	switch enc := c.whole(); enc {
+	case nil:
+		d.iso2022(c.codings(), vr == dict.PN, b)
+	case encoding.Nop:
+		d.utf8(b)
+	default:
+		d.multibyte(enc, b)
 	}
-	return list
+	return d.values()
 }
 
-func (c CharacterSet) decodeOne(b []byte) string {
-	switch {
-	case isASCIIBytes(b):
-		return string(b)
-	case c.terms == "ISO_IR 192":
-		return utf8Text(b)
-	case c.terms == "ISO_IR 100" || c.terms == "ISO 2022 IR 100":
-		return latin1(b)
-	}
-	return ascii(b)
+// textDecoder gathers the values of an element.
+type textDecoder struct {
+	split bool // at backslashes
+	list  []string
+	text  strings.Builder
 }
 
-// encode joins values and turns them into the character set.
-func (c CharacterSet) encode(_ VR, values []string) []byte {
+func (d *textDecoder) values() []string { return append(d.list, d.text.String()) }
+
+// ascii adds an ASCII character, which may separate values.
+func (d *textDecoder) ascii(c byte) {
+	if c == '\\' && d.split {
+		d.list = append(d.list, d.text.String())
+		d.text.Reset()
+		return
+	}
+	d.text.WriteByte(c)
+}
+
+// escape shows a byte that is no character.
+func (d *textDecoder) escape(c byte) {
+	d.text.Write([]byte{'\\', '0' + c>>6, '0' + c>>3&7, '0' + c&7})
+}
+
+func (d *textDecoder) utf8(b []byte) {
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case r < utf8.RuneSelf:
+			d.ascii(b[0])
+		case r == utf8.RuneError && n == 1:
+			d.escape(b[0])
+		default:
+			d.text.Write(b[:n])
+		}
+		b = b[n:]
+	}
+}
+
+// multibyte decodes GBK and GB18030, in which the second byte of a character
+// may be a backslash.
+func (d *textDecoder) multibyte(enc encoding.Encoding, b []byte) {
+	dec := enc.NewDecoder()
+	for len(b) > 0 {
+		if b[0] < utf8.RuneSelf {
+			d.ascii(b[0])
+			b = b[1:]
+			continue
+		}
+		n := 2
+		if enc == simplifiedchinese.GB18030 && len(b) >= 4 && b[1] >= '0' && b[1] <= '9' {
+			n = 4
+		}
+		if len(b) < n || !d.character(dec, b[:n]) {
+			d.escape(b[0])
+			n = 1
+		}
+		b = b[n:]
+	}
+}
+
+// character adds what dec makes of b, if that is one character.
+func (d *textDecoder) character(dec *encoding.Decoder, b []byte) bool {
+	var out [utf8.UTFMax * 2]byte
+	dec.Reset()
+	n, used, err := dec.Transform(out[:], b, true)
+	if err != nil || used != len(b) {
+		return false
+	}
+	if r, size := utf8.DecodeRune(out[:n]); r == utf8.RuneError || size != n {
+		return false
+	}
+	d.text.Write(out[:n])
+	return true
+}
+
+// Encode joins values of vr and turns them into the character set. The error
+// of a character that it does not have is its replacement by "?".
+func (c CharacterSet) Encode(vr VR, values ...string) []byte { return c.encode(vr, values) }
+
+func (c CharacterSet) encode(vr VR, values []string) []byte {
 	s := strings.Join(values, `\`)
-	if c.terms == "ISO_IR 192" || isASCII(s) {
+	if isASCII(s) {
 		return []byte(s)
 	}
-	b := make([]byte, 0, len(s))
+	switch enc := c.whole(); enc {
+	case nil:
+		return c.encodeISO2022(vr, s)
+	case encoding.Nop:
+		return []byte(strings.ToValidUTF8(s, "?"))
+	default:
+		return encodeRunes(enc, s)
+	}
+}
+
+func encodeRunes(enc encoding.Encoding, s string) []byte {
+	var b []byte
+	e := enc.NewEncoder()
 	for _, r := range s {
-		switch {
-		case r < 0x80, r < 0x100 && strings.HasSuffix(c.terms, "IR 100"):
-			b = append(b, byte(r))
-		default:
-			b = append(b, '?')
+		v, err := e.String(string(r))
+		if err != nil || r == utf8.RuneError {
+			v = "?"
 		}
+		b = append(b, v...)
 	}
 	return b
 }
 
 func isASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 || s[i] == 0x1B {
+		if s[i] >= utf8.RuneSelf || s[i] == esc {
 			return false
 		}
 	}
@@ -85,56 +210,59 @@ func isASCII(s string) bool {
 
 func isASCIIBytes(b []byte) bool {
 	for _, c := range b {
-		if c >= 0x80 || c == 0x1B {
+		if c >= utf8.RuneSelf || c == esc {
 			return false
 		}
 	}
 	return true
 }
 
-// ascii shows bytes that are not ASCII as PS3.5 section 6.1.2.3 suggests:
-// a backslash and three octal digits.
-func ascii(b []byte) string {
+// ascii shows text that has no character set: AE, CS, UI and the like.
+func ascii(b []byte) []string {
 	if isASCIIBytes(b) {
-		return string(b)
+		return strings.Split(string(b), `\`)
 	}
-	var s strings.Builder
+	d := textDecoder{split: true}
 	for _, c := range b {
-		if c >= 0x80 || c == 0x1B {
-			escape(&s, c)
+		if c >= utf8.RuneSelf || c == esc {
+			d.escape(c)
 		} else {
-			s.WriteByte(c)
+			d.ascii(c)
 		}
 	}
-	return s.String()
+	return d.values()
 }
 
-func escape(s *strings.Builder, c byte) {
-	s.Write([]byte{'\\', '0' + c>>6, '0' + c>>3&7, '0' + c&7})
+// Recode brings all text of d and its items to UTF-8, and Specific Character
+// Set to ISO_IR 192, or leaves d alone when all of it is ASCII without one.
+func (d *DataSet) Recode() {
+	d.recode(false)
 }
 
-func latin1(b []byte) string {
-	var s strings.Builder
-	for _, c := range b {
-		s.WriteRune(rune(c))
-	}
-	return s.String()
-}
-
-// utf8Text escapes what is not UTF-8.
-func utf8Text(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	var s strings.Builder
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 {
-			escape(&s, b[0])
-		} else {
-			s.Write(b[:n])
+func (d *DataSet) recode(item bool) {
+	c := d.CharacterSet()
+	for i := range d.elems {
+		e := &d.elems[i]
+		if e.items != nil {
+			for _, item := range *e.items {
+				item.recode(true)
+			}
 		}
-		b = b[n:]
 	}
-	return s.String()
+	needed := c.terms != ""
+	for i := range d.elems {
+		e := &d.elems[i]
+		if e.vr.UsesCharacterSet() && !isASCIIBytes(e.value) {
+			s := strings.TrimRight(strings.Join(c.decode(e.vr, e.value), `\`), " \x00")
+			if len(s)&1 != 0 {
+				s += " "
+			}
+			e.value, e.length, needed = []byte(s), int64(len(s)), true
+		}
+	}
+	if item {
+		d.Delete(dict.SpecificCharacterSet)
+	} else if needed {
+		d.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte("ISO_IR 192"))
+	}
 }

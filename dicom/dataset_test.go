@@ -168,35 +168,3 @@ func TestReadUntil(t *testing.T) {
 		t.Errorf("next is %v, %v", tok.Tag, err)
 	}
 }
-
-func TestTextInItsCharacterSet(t *testing.T) {
-	for _, c := range []struct{ name, charset, raw, want string }{
-		{"default", "", "M\xFCller", `M\374ller`},
-		{"latin 1", "ISO_IR 100", "M\xFCller", "Müller"},
-		{"utf-8", "ISO_IR 192", "M\xC3\xBCller", "Müller"},
-		{"broken utf-8", "ISO_IR 192", "M\xFCller", `M\374ller`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var d, item dicom.DataSet
-			if c.charset != "" {
-				d.SetString(dict.SpecificCharacterSet, c.charset)
-			}
-			item.SetBytes(dict.PatientName, dict.PN, []byte(c.raw))
-			d.SetItems(dict.ReferencedPatientSequence, &item)
-			if got := d.Item(dict.ReferencedPatientSequence, 0).String(dict.PatientName); got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-		})
-	}
-}
-
-func TestSetStringNeedsMoreThanASCII(t *testing.T) {
-	var d dicom.DataSet
-	d.SetString(dict.PatientName, "Müller^Jürgen")
-	if got := d.String(dict.SpecificCharacterSet); got != "ISO_IR 192" {
-		t.Errorf("character set %q", got)
-	}
-	if got := d.String(dict.PatientName); got != "Müller^Jürgen" {
-		t.Errorf("name %q", got)
-	}
-}

@@ -36,6 +36,7 @@ func tool(t *testing.T, name string) string {
 var refusedByDCMTK = map[string]string{
 	"fo-dicom__GH133.dcm":                 "fragments in an icon image",
 	"orthanc-tests__Issue168.dcm":         "text that is not ASCII without a character set",
+	"pydicom__chrSQEncoding.dcm":          "converts items as the data set, see TestTextAgreesWithPydicom",
 	"pydicom__chrSQEncoding1.dcm":         "no conversion from ISO 2022 IR 13",
 	"pydicom__chrJapMulti.dcm":            "no conversion from ISO 2022 IR 87",
 	"pydicom__chrJapMultiExplicitIR6.dcm": "no conversion from ISO 2022 IR 87",
@@ -66,7 +67,7 @@ func TestJSONAgreesWithDCMTK(t *testing.T) {
 				path, body = headerFile(t, body, ts)
 			}
 			theirs, err := exec.Command(dcm2json, "-q", "-ee", "-fc", path).Output()
-			if err != nil && refusedByDCMTK[e.Name] != "" {
+			if refusedByDCMTK[e.Name] != "" {
 				return
 			}
 			if err != nil {
@@ -176,9 +177,6 @@ func compareJSON(path string, a, b any, diff *[]string) {
 			report()
 		}
 	default:
-		if text, ok := a.(string); ok && strings.Contains(text, `\`) {
-			return // a character set that is not decoded
-		}
 		if a != b {
 			report()
 		}

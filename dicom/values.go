@@ -63,9 +63,9 @@ func (d *DataSet) textValues(e Element) []string {
 	if vr.UsesCharacterSet() {
 		list = d.CharacterSet().decode(vr, e.Value)
 	} else if vr.Multiple() {
-		list = strings.Split(ascii(e.Value), `\`)
+		list = ascii(e.Value)
 	} else {
-		list = []string{ascii(e.Value)}
+		list = []string{strings.Join(ascii(e.Value), `\`)}
 	}
 	for i, s := range list {
 		list[i] = trim(vr, s)
