@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"text/tabwriter"
+)
+
+// row is one line of the table: how often Lumen's figure is the peer's, so that
+// more is always better.
+type row struct {
+	work, peer   string
+	unit         string    // of the figures
+	lumen, other []float64 // one a round
+	lowerBetter  bool      // times and memory
+	reach        float64   // the ratio that DESIGN section 13 asks for; 0: recorded only
+}
+
+func (r row) ratios() []float64 {
+	var out []float64
+	for i := range min(len(r.lumen), len(r.other)) {
+		a, b := r.lumen[i], r.other[i]
+		if r.lowerBetter {
+			a, b = b, a
+		}
+		if b > 0 {
+			out = append(out, a/b)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}
+
+// print writes the table; the ratio is the median of the rounds with the least
+// and the most beside it.
+func print(w io.Writer, rows []row) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "work\tpeer\tLumen\tpeer's\tunit\tratio\tspread\treach\t")
+	for _, r := range rows {
+		ratios := r.ratios()
+		verdict := ""
+		spread := "-"
+		if len(ratios) > 0 {
+			spread = fmt.Sprintf("%.2f..%.2f", ratios[0], ratios[len(ratios)-1])
+		}
+		switch {
+		case r.reach == 0:
+		case median(ratios) >= r.reach:
+			verdict = fmt.Sprintf(">= %gx reached", r.reach)
+		default:
+			verdict = fmt.Sprintf(">= %gx NOT reached", r.reach)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.4g\t%.4g\t%s\t%.2fx\t%s\t%s\t\n", r.work, r.peer,
+			median(r.lumen), median(r.other), r.unit, median(ratios), spread, verdict)
+	}
+	t.Flush()
+}
