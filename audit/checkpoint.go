@@ -32,6 +32,8 @@ func signCheckpoint(c Checkpoint, signer note.Signer) ([]byte, error) {
 	return signed, nil
 }
 
+var errForeignKey = errors.New("foreign key")
+
 // OpenCheckpoint checks the signature of a checkpoint and reads it. The error
 // names the key that signed when it is not the one asked for.
 func OpenCheckpoint(signed []byte, v note.Verifier) (Checkpoint, error) {
@@ -42,7 +44,7 @@ func OpenCheckpoint(signed []byte, v note.Verifier) (Checkpoint, error) {
 		switch {
 		case errors.As(err, &unverified) && len(unverified.Note.UnverifiedSigs) > 0:
 			s := unverified.Note.UnverifiedSigs[0]
-			return Checkpoint{}, fmt.Errorf("it is signed by the foreign key %s+%08x, not by %s+%08x",
+			return Checkpoint{}, fmt.Errorf("%w: it is signed by %s+%08x, not by %s+%08x", errForeignKey,
 				s.Name, s.Hash, v.Name(), v.KeyHash())
 		case errors.As(err, &bad):
 			return Checkpoint{}, fmt.Errorf("its signature by %s+%08x is not valid", bad.Name, bad.Hash)

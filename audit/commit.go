@@ -106,13 +106,14 @@ func (l *Log) gather(first *op) []*op {
 // write writes a group after what was held back, and answers its callers.
 func (l *Log) write(ops []*op) {
 	lost := l.lost.Swap(0)
+	var confession *op
 	if lost > 0 {
 		it, err := l.encode(Record{Code: JournalRecordsLost, Outcome: MajorFailure, Instances: lost})
-		if err == nil {
-			l.w.held = append(l.w.held, &op{items: []item{it}})
-		} else {
-			l.lost.Add(lost)
+		if err != nil {
+			panic("audit: a record without payload cannot be encoded: " + err.Error())
 		}
+		confession = &op{items: []item{it}}
+		l.w.held = append(l.w.held, confession)
 	}
 	ops = append(l.w.held, ops...)
 	l.w.held = nil
@@ -130,6 +131,8 @@ func (l *Log) write(ops []*op) {
 			}
 		case o.done != nil:
 			o.done <- result{err: fmt.Errorf("append to journal: %w", err)}
+		case o == confession:
+			l.lost.Add(lost) // made anew with the next group
 		case len(l.w.held) < maxHeld:
 			l.w.held = append(l.w.held, o)
 		default:

@@ -209,7 +209,7 @@ func (l *Log) resume(ctx context.Context, used []segment, newest Checkpoint) err
 	for _, s := range used {
 		l.firsts = append(l.firsts, s.header.first)
 	}
-	proof := &contradiction{newest: newest}
+	proof := &contradiction{newest: newest, first: l.w.edge.size}
 	if err := proof.check(&l.w.edge); err != nil {
 		return err
 	}
@@ -296,6 +296,7 @@ func (l *Log) scan(ctx context.Context, r *frames, proof *contradiction) error {
 			if err != nil {
 				return fmt.Errorf("%w: the checkpoint at record %d, offset %d: %w", ErrTampered, f.index, f.offset, err)
 			}
+			proof.recorded = proof.recorded || c.Size == proof.newest.Size
 			continue
 		}
 		leaf, _, err := splitEntry(f.body)
@@ -354,8 +355,10 @@ func (l *Log) cutTail(f durable.File, r *frames) error {
 
 // contradiction compares the tree with the newest checkpoint while it grows.
 type contradiction struct {
-	newest Checkpoint
-	seen   bool
+	newest   Checkpoint
+	first    uint64 // where the scan began
+	seen     bool   // the tree had the checkpoint's size
+	recorded bool   // the checkpoint is in the segments that were scanned
 }
 
 func (c *contradiction) check(e *edge) error {
@@ -373,6 +376,9 @@ func (c *contradiction) check(e *edge) error {
 // end checks what check could not see.
 func (c *contradiction) end(ctx context.Context, l *Log) error {
 	switch {
+	case c.seen && c.newest.Size > c.first && !c.recorded:
+		return fmt.Errorf("%w: the checkpoint of %d records is damaged in the segment that it was written to first",
+			ErrTampered, c.newest.Size)
 	case c.seen:
 		return nil
 	case c.newest.Size > l.w.edge.size:

@@ -37,7 +37,7 @@ func (s source) entries(ctx context.Context, from uint64, open func(month string
 		}
 		return nil
 	})
-	if err != nil && err != stopped {
+	if err != nil && !errors.Is(err, stopped) {
 		yield(Entry{}, fmt.Errorf("read journal: %w", err))
 	}
 }
