@@ -36,7 +36,9 @@ type Query struct {
 type Key struct {
 	Tag     dicom.Tag
 	Level   Level
-	Matcher Matcher
+	Value   string // as it was asked for, in UTF-8
+	Fuzzy   bool   // a name that may sound alike
+	Matcher dicom.Matcher
 }
 
 // NewQuery returns a query that matches everything of a level.
@@ -61,15 +63,16 @@ func (q *Query) Match(tag dicom.Tag, value string) error {
 		q.Return = append(q.Return, tag)
 		return nil
 	}
-	m, err := NewMatcher(vr, value, q.Fuzzy && vr == dict.PN)
-	if err != nil {
-		return fmt.Errorf("key %v: %w", tag, err)
-	}
-	if m.Universal() {
+	if strings.Trim(value, "* \x00") == "" {
 		q.Return = append(q.Return, tag)
 		return nil
 	}
-	q.Keys = append(q.Keys, Key{Tag: tag, Level: level, Matcher: m})
+	fuzzy := q.Fuzzy && vr == dict.PN
+	m, err := dicom.NewMatcher(vr, value, fuzzy)
+	if err != nil {
+		return fmt.Errorf("key %v: %w", tag, err)
+	}
+	q.Keys = append(q.Keys, Key{Tag: tag, Level: level, Value: value, Fuzzy: fuzzy, Matcher: m})
 	return nil
 }
 
@@ -95,14 +98,24 @@ func (q *Query) Unsupported() []dicom.Tag { return slices.Clone(q.unsupported) }
 // Exact returns the values that tag must have one of, when the query lists
 // them without wildcards.
 func (q *Query) Exact(tag dicom.Tag) []string {
-	for _, k := range q.Keys {
-		if k.Tag == tag {
-			if v := k.Matcher.List(); len(v) > 0 {
-				return v
-			}
+	for i := range q.Keys {
+		if q.Keys[i].Tag != tag {
+			continue
+		}
+		if v := q.Keys[i].Exact(); len(v) > 0 {
+			return v
 		}
 	}
 	return nil
+}
+
+// Exact returns the values of which the attribute must have one; nil when the
+// key has wildcards or is a range.
+func (k *Key) Exact() []string {
+	if v, ok := k.Matcher.Exact(); ok {
+		return []string{v}
+	}
+	return k.Matcher.List()
 }
 
 // defaults lists what is returned unasked: the level's attributes, and those
@@ -199,19 +212,29 @@ func (q *Query) matchesMoment(k *Key, e *Entity) (combined, ok bool) {
 	if !ok1 || !ok2 || (fromDate == "") != (fromTime == "") || (toDate == "") != (toTime == "") {
 		return false, false
 	}
-	days, times := e.values(date.Tag), e.values(time.Tag)
-	if len(days) == 0 {
+	day, _, ok := normal(dict.DA, e.values(date.Tag))
+	if !ok {
 		return true, false
 	}
-	day, okDay := normalDate(days[0])
-	clock := lowTime
-	if len(times) > 0 {
-		if t, _, okTime := normalTime(times[0]); okTime {
-			clock = t
-		}
+	first, last, ok := normal(dict.TM, e.values(time.Tag))
+	if !ok {
+		first, last, _ = normal(dict.TM, []string{"00"}) // then the day begins
 	}
-	moment := day + clock
-	return true, okDay && (fromDate == "" || moment >= fromDate+fromTime) && (toDate == "" || moment <= toDate+toTime)
+	return true, (fromDate == "" || day+last >= fromDate+fromTime) && (toDate == "" || day+first <= toDate+toTime)
+}
+
+// normal returns the first and the last moment that the first value of an
+// attribute stands for, as [dicom.Matcher.Range] writes them.
+func normal(vr dicom.VR, values []string) (first, last string, ok bool) {
+	if len(values) == 0 || values[0] == "" {
+		return "", "", false
+	}
+	m, err := dicom.NewMatcher(vr, values[0], false)
+	if err != nil {
+		return "", "", false
+	}
+	first, last, ok = m.Range()
+	return first, last, ok && first != "" && last != ""
 }
 
 // Match is one match of a search.

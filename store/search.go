@@ -41,16 +41,7 @@ func describe(q *Query) string {
 		}
 		b.WriteString(k.Tag.String())
 		b.WriteByte('=')
-		from, to, ranged := k.Matcher.Range()
-		pattern, wild := k.Matcher.Pattern()
-		switch {
-		case ranged:
-			b.WriteString(from + "-" + to)
-		case wild:
-			b.WriteString(pattern)
-		default:
-			b.WriteString(strings.Join(k.Matcher.List(), "\\"))
-		}
+		b.WriteString(k.Value)
 	}
 	return b.String()
 }

@@ -37,8 +37,12 @@ var hashedColumn = [hashColumns]int{columnPatientID, columnAccession, columnStud
 
 var foldedColumn = [textColumns]bool{columnName: true, columnReferring: true}
 
-// noNumber is the value of a number column of a study that has none.
-const noNumber int32 = -1
+// In a number column, noNumber is for a study that has none, and anyNumber for
+// one that may be in any range: its record is looked at.
+const (
+	noNumber  int32 = -1
+	anyNumber int32 = -2
+)
 
 // separator stands after every text of a column, so that no match of a search
 // in the column's bytes reaches from one study into the next. Texts hold none.

@@ -1,9 +1,9 @@
 package index
 
 import (
+	"bytes"
 	"strings"
 	"time"
-	"unicode"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -49,7 +49,11 @@ func (x *extractor) columns(t token, r *studyRecord) (columns, error) {
 		case dict.PatientBirthDate:
 			c.numbers[columnBirthDate] = dateNumber(a.value)
 		case dict.StudyTime:
-			c.numbers[columnStudyTime] = timeNumber(a.value)
+			clock, exact := timeNumber(a.value)
+			c.numbers[columnStudyTime] = clock
+			if c.key.time = max(0, clock); !exact {
+				c.numbers[columnStudyTime] = anyNumber
+			}
 		default:
 			if column, ok := textColumn(a.tag); ok {
 				x.raw[column] = a.value
@@ -71,7 +75,7 @@ func (x *extractor) columns(t token, r *studyRecord) (columns, error) {
 	}
 	c.texts = string(x.texts)
 	c.modalities = x.sets.number(strings.Join(r.modalities.values(), `\`))
-	c.key = orderKey{date: c.numbers[columnStudyDate], time: max(0, c.numbers[columnStudyTime]), token: t}
+	c.key.date, c.key.token = c.numbers[columnStudyDate], t
 	if c.key.date == noNumber {
 		c.key.date, c.key.time = momentNumbers(r.first)
 	}
@@ -83,38 +87,32 @@ func (x *extractor) add(column int, raw []byte, d *dicom.DataSet) {
 	if len(raw) == 0 {
 		return
 	}
-	if d == nil || isASCII(raw) {
-		start := len(x.texts)
-		for i, part := 0, raw; ; i++ { // value by value, each without its padding
-			value, rest, more := cutByte(part, '\\')
+	if d != nil && !isASCII(raw) {
+		for i, value := range d.Strings(columnTags[column]) {
 			if i > 0 {
 				x.texts = append(x.texts, '\\')
 			}
-			x.texts = append(x.texts, trimASCII(value)...)
-			if !more {
-				break
-			}
-			part = rest
-		}
-		for i := start; i < len(x.texts); i++ {
-			switch b := x.texts[i]; {
-			case b == separator:
-				x.texts[i] = ' '
-			case foldedColumn[column] && b >= 'A' && b <= 'Z':
-				x.texts[i] = b + 'a' - 'A'
-			}
+			x.addValue(column, strings.ReplaceAll(value, "\x00", " "))
 		}
 		return
 	}
-	s := strings.ReplaceAll(strings.Join(d.Strings(columnTags[column]), `\`), "\x00", " ")
-	if foldedColumn[column] {
-		s = fold(s)
+	for more := true; more; {
+		var value []byte
+		value, raw, more = cutByte(raw, '\\')
+		x.addValue(column, string(bytes.ReplaceAll(trimASCII(value), []byte{separator}, []byte{' '})))
+		if more {
+			x.texts = append(x.texts, '\\')
+		}
 	}
-	x.texts = append(x.texts, s...)
 }
 
-// fold makes names comparable without regard to case, as [store.Matcher] does.
-func fold(s string) string { return strings.Map(unicode.ToLower, s) }
+// addValue appends one value as [dicom.Matcher] compares it.
+func (x *extractor) addValue(column int, value string) {
+	if foldedColumn[column] {
+		value = dicom.FoldName(value)
+	}
+	x.texts = append(x.texts, value...)
+}
 
 func cutByte(b []byte, c byte) (before, after []byte, found bool) {
 	for i := range b {
@@ -135,49 +133,43 @@ func trimASCII(b []byte) []byte {
 	return b
 }
 
-// dateNumber reads a DA value: yyyymmdd, or yyyy.mm.dd as before 1993.
+// dateNumber reads a DA value as yyyymmdd.
 func dateNumber(b []byte) int32 {
 	b = trimASCII(b)
-	if len(b) == 10 && b[4] == '.' && b[7] == '.' {
-		b = []byte{b[0], b[1], b[2], b[3], b[5], b[6], b[8], b[9]}
+	if len(b) == 8 {
+		n := number(b)
+		if day := n % 100; n != noNumber && n/100%100 >= 1 && n/100%100 <= 12 && day >= 1 && day <= 28 {
+			return n
+		}
 	}
-	if len(b) != 8 {
+	m, err := dicom.NewMatcher(dict.DA, string(b), false) // an old form, the end of a month, or none
+	if err != nil {
 		return noNumber
 	}
-	n := number(b)
-	if n == noNumber || n/100%100 < 1 || n/100%100 > 12 || n%100 < 1 || n%100 > 31 {
+	first, last, _ := m.Range()
+	if first == "" || first != last {
 		return noNumber
 	}
-	return n
+	return number([]byte(first))
 }
 
-// timeNumber reads a TM value of any precision as whole seconds since midnight.
-func timeNumber(b []byte) int32 {
-	b = trimASCII(b)
-	var d [6]byte
-	n := 0
-	for _, c := range b {
-		switch {
-		case c == ':':
-		case c == '.':
-			b = nil
-		case n < 6 && c >= '0' && c <= '9':
-			d[n] = c
-			n++
-		default:
-			return noNumber
-		}
-		if b == nil {
-			break
-		}
+// timeNumber reads a TM value as seconds since midnight; exact is false when
+// it leaves the seconds out.
+func timeNumber(b []byte) (n int32, exact bool) {
+	m, err := dicom.NewMatcher(dict.TM, string(trimASCII(b)), false)
+	if err != nil {
+		return noNumber, true
 	}
-	if n < 2 || n%2 != 0 {
-		return noNumber
+	first, last, _ := m.Range()
+	if first == "" || last == "" {
+		return noNumber, true
 	}
-	for ; n < 6; n++ {
-		d[n] = '0'
-	}
-	return number(d[:2])*3600 + number(d[2:4])*60 + number(d[4:])
+	return seconds(first), first[:6] == last[:6]
+}
+
+// seconds is the number of a time in normal form, hhmmss.ffffff.
+func seconds(s string) int32 {
+	return number([]byte(s[:2]))*3600 + number([]byte(s[2:4]))*60 + number([]byte(s[4:6]))
 }
 
 func number(b []byte) int32 {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/store"
 )
@@ -46,7 +47,7 @@ func (db *DB) newPlan(q *store.Query) plan {
 			continue
 		default:
 			if c, ok := textColumn(k.Tag); ok {
-				if t, ok := textPredicate(c, k.Matcher); ok {
+				if t, ok := textPredicate(c, k); ok {
 					if _, hash := t.(hashIs); hash {
 						cheap = append([]predicate{t}, cheap...)
 					} else {
@@ -80,16 +81,16 @@ func dateRange(column int, from, to string) numberBetween {
 func timeRange(from, to string) numberBetween {
 	r := numberBetween{column: columnStudyTime, from: 0, to: math.MaxInt32}
 	if from != "" {
-		r.from = max(0, timeNumber([]byte(from)))
+		r.from = seconds(from)
 	}
 	if to != "" {
-		r.to = timeNumber([]byte(to))
+		r.to = seconds(to)
 	}
 	return r
 }
 
 // setPredicate marks the sets of modalities that match.
-func (db *DB) setPredicate(m store.Matcher) predicate {
+func (db *DB) setPredicate(m dicom.Matcher) predicate {
 	sets := db.sets.all()
 	p := setIn{marked: make([]bool, len(sets))}
 	for i, s := range sets {
@@ -98,30 +99,35 @@ func (db *DB) setPredicate(m store.Matcher) predicate {
 	return p
 }
 
-// textPredicate returns what a matcher asks of a text column, false when that
+// textPredicate returns what a key asks of a text column, false when that
 // cannot be told from the column.
-func textPredicate(column int, m store.Matcher) (predicate, bool) {
-	// Names match whatever empty components follow, so the end is left open.
-	open := ""
-	if foldedColumn[column] {
-		open = "*"
-	}
-	if s, ok := m.Pattern(); ok {
-		return textHolds{column, newPattern(s + open)}, true
-	}
-	list := m.List()
+func textPredicate(column int, k *store.Key) (predicate, bool) {
+	exact := k.Exact()
 	for c, text := range hashedColumn {
-		if text != column || len(list) == 0 {
+		if text != column || len(exact) == 0 {
 			continue
 		}
 		h := hashIs{column: c}
-		for _, v := range list {
+		for _, v := range exact {
 			h.hashes = append(h.hashes, hashText(v))
 		}
 		return h, true
 	}
-	if len(list) == 1 {
-		return textHolds{column, newPattern(list[0] + open)}, true
+	value := strings.Trim(k.Value, " \x00")
+	if k.Fuzzy || strings.Contains(value, `\`) {
+		return nil, false
 	}
-	return nil, false
+	if foldedColumn[column] {
+		value = dicom.FoldName(value)
+		if strings.Contains(value, "=") { // group by group: one of them must stand somewhere
+			longest := ""
+			for group := range strings.SplitSeq(value, "=") {
+				if len(group) > len(longest) {
+					longest = group
+				}
+			}
+			value = "*" + longest + "*"
+		}
+	}
+	return textHolds{column, newPattern(value)}, true
 }

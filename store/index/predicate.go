@@ -39,7 +39,7 @@ type numberBetween struct {
 func (p numberBetween) next(b *block, i int) int {
 	numbers := b.numbers[p.column]
 	for ; i < len(numbers); i++ {
-		if n := numbers[i]; p.from <= n && n <= p.to {
+		if n := numbers[i]; p.from <= n && n <= p.to || n == anyNumber {
 			return i
 		}
 	}

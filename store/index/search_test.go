@@ -151,13 +151,13 @@ func key(m store.Match) string {
 var (
 	names      = []string{"", "Müller^Anna", "MULLER^ANNA^^", "Muller^Bo", "Yamada^Tarou=山田^太郎=やまだ^たろう", "O'Neill^S", "Åse", "a^b^c=d"}
 	ids        = []string{"", "7", "P 7", "p7", "0007"}
-	dates      = []string{"", "20240229", "20240301", "19991231", "2024.03.01", "garbage", "20240230"}
+	dates      = []string{"", "2023-12-31", "20240131", "20240229", "20240301", "19991231", "2024.03.01", "garbage", "20240230"}
 	times      = []string{"", "10", "1015", "101530.25", "235959", "24"}
 	texts      = []string{"", "Coloscopy", "coloscopy total", "100% *special?", "x"}
 	modalities = []string{"", "ES", "SR", "ES", "CT"}
 
 	keyValues = map[dicom.Tag][]string{
-		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*"},
+		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*", "=山田*", "meller", "smith^x"},
 		dict.PatientID:                  {"7", "*7", "P?7", `7\0007`, "none"},
 		dict.AccessionNumber:            {"7", "0*", "p7"},
 		dict.StudyDate:                  {"20240229", "20240229-20240301", "-20240229", "20240301-", "20250101-"},
@@ -207,6 +207,7 @@ func drawRow(t *rapid.T) store.Row {
 func drawQuery(t *rapid.T) *store.Query {
 	q := store.NewQuery(store.Level(rapid.IntRange(0, 2).Draw(t, "level")))
 	q.CombinedDateTime = rapid.Bool().Draw(t, "combined")
+	q.Fuzzy = rapid.IntRange(0, 3).Draw(t, "fuzzy") == 0
 	q.All = rapid.IntRange(0, 3).Draw(t, "all") == 0
 	tags := make([]dicom.Tag, 0, len(keyValues))
 	for tag := range keyValues {
