@@ -41,6 +41,9 @@ func (a *Association) matches(ctx context.Context, pc *accepted, c *command, rq 
 		}
 		done.bytes += int64(len(b))
 		reply := c.reply(StatusPending)
+		if rq.UnsupportedKeys {
+			reply.Status = StatusPendingUnsupportedKeys
+		}
 		if err := a.link.send(pc.ID, &reply, b); err != nil {
 			return err
 		}

@@ -64,6 +64,10 @@ type FindRequest struct {
 	SOPClassUID string
 	Identifier  *dicom.DataSet
 	Extended    []byte // what was agreed by extended negotiation for the class; nil when nothing was
+
+	// UnsupportedKeys is set by the handler before it yields: pending responses
+	// then say that some optional keys were not matched (FF01).
+	UnsupportedKeys bool
 }
 
 // MoveHandler sends objects to another AE. It calls progress after each

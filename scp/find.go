@@ -1,0 +1,107 @@
+package scp
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/store"
+)
+
+// find answers a query (PS3.4 C.4.1).
+func (s *Server) find(ctx context.Context, a *dimse.Association, rq *dimse.FindRequest) iter.Seq2[*dicom.DataSet, error] {
+	return func(yield func(*dicom.DataSet, error) bool) {
+		level, err := levelOf(modelOf(rq.SOPClassUID), rq.Identifier)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		q, err := query(level, rq)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		rq.UnsupportedKeys = len(q.Unsupported()) > 0
+		matches, err := s.cfg.Archive.Search(ctx, principal(a), request(a, "C-FIND"), q)
+		if err != nil {
+			yield(nil, statusError(ctx, err))
+			return
+		}
+		s.answer(ctx, level, q, matches, yield)
+	}
+}
+
+// query reads the keys of an identifier.
+func query(level level, rq *dimse.FindRequest) (*store.Query, error) {
+	q := store.NewQuery(level.store())
+	q.Fuzzy = agreed(rq.Extended, fuzzyNames)
+	q.CombinedDateTime = agreed(rq.Extended, combinedDateTime)
+	for e := range rq.Identifier.All() {
+		switch {
+		case e.Tag.GroupLength(), e.Tag == dict.RetrieveAETitle:
+			continue
+		case level == levelPatient && !patientKey(e.Tag):
+			continue // a patient has no keys of a study
+		}
+		if err := q.Match(e.Tag, strings.Join(rq.Identifier.Strings(e.Tag), `\`)); err != nil {
+			return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
+		}
+	}
+	return q, nil
+}
+
+// patientKey reports whether a tag is of the patient level: group 0010, and
+// what is of no level.
+func patientKey(t dicom.Tag) bool {
+	return t.Group() == 0x0010 || t == dict.SpecificCharacterSet || t == dict.QueryRetrieveLevel
+}
+
+// answer turns matches into identifiers.
+func (s *Server) answer(ctx context.Context, l level, q *store.Query, matches iter.Seq2[store.Match, error],
+	yield func(*dicom.DataSet, error) bool) {
+	limited := len(q.Exact(dict.StudyInstanceUID)) == 0
+	patients := make(map[string]bool) // at the patient level: those that were answered
+	n := 0
+	for m, err := range matches {
+		if err != nil {
+			yield(nil, statusError(ctx, err))
+			return
+		}
+		if l == levelPatient {
+			id := m.Attributes.String(dict.PatientID) + "\x00" + m.Attributes.String(dict.IssuerOfPatientID)
+			if patients[id] {
+				continue
+			}
+			patients[id] = true
+		}
+		if n++; limited && n > s.cfg.Matches {
+			yield(nil, statusError(ctx, store.ErrTooMany))
+			return
+		}
+		if !yield(s.identifier(l, m.Attributes), nil) {
+			return
+		}
+	}
+}
+
+// identifier completes a match with what every answer has (PS3.4 C.4.1.1.3.2).
+func (s *Server) identifier(l level, d *dicom.DataSet) *dicom.DataSet {
+	for name, of := range levels {
+		if of == l {
+			d.SetString(dict.QueryRetrieveLevel, name)
+		}
+	}
+	d.SetString(dict.RetrieveAETitle, s.cfg.AETitle)
+	if l == levelPatient {
+		d.Delete(dict.StudyInstanceUID)
+	}
+	if len(d.Raw(dict.SpecificCharacterSet)) == 0 {
+		// What declares none is ASCII, or was written by a device that forgot to:
+		// Latin-1 holds the first and is the best guess for the second.
+		d.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte("ISO_IR 100"))
+	}
+	return d
+}

@@ -1,0 +1,150 @@
+package scp_test
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/scp"
+	"lumen/store"
+)
+
+func TestFindAnswersAtEveryLevelAndModel(t *testing.T) {
+	n := start(t)
+	for study := range 4 { // patients P0 and, with study 10 and 11, P1
+		n.put(t, image(study%2+study/2*10, 1), image(study%2+study/2*10, 2))
+	}
+	for _, c := range []struct {
+		name  string
+		class string
+		id    *dicom.DataSet
+		want  int
+	}{
+		{"studies", findStudy, identifier("STUDY", "StudyInstanceUID", ""), 4},
+		{"study by id", findStudy, identifier("STUDY", "PatientID", "P1", "StudyInstanceUID", ""), 2},
+		{"study by name with wildcard", findStudy, identifier("STUDY", "PatientName", "doe*"), 4},
+		{"study by date range", findStudy, identifier("STUDY", "StudyDate", "20260101-20260103"), 4},
+		{"study by date past", findStudy, identifier("STUDY", "StudyDate", "20260103-"), 0},
+		{"studies by UID list", findStudy, identifier("STUDY", "StudyInstanceUID", `1.2.826.0.1.0\1.2.826.0.1.11`), 2},
+		{"series of a study", findStudy, identifier("SERIES", "StudyInstanceUID", "1.2.826.0.1.1", "SeriesInstanceUID", ""), 1},
+		{"instances of a series", findStudy, identifier("IMAGE", "StudyInstanceUID", "1.2.826.0.1.1",
+			"SeriesInstanceUID", "1.2.826.0.1.1.1", "SOPInstanceUID", ""), 2},
+		{"instances without study", findStudy, identifier("IMAGE", "InstanceNumber", "2"), 4},
+		{"patients", dict.UIDPatientRootQueryRetrieveInformationModelFind, identifier("PATIENT", "PatientID", "", "PatientName", ""), 2},
+		{"one patient", dict.UIDPatientRootQueryRetrieveInformationModelFind, identifier("PATIENT", "PatientID", "P1"), 1},
+		{"studies of a patient", dict.UIDPatientRootQueryRetrieveInformationModelFind, identifier("STUDY", "PatientID", "P1"), 2},
+		{"patient/study only", dict.UIDPatientStudyOnlyQueryRetrieveInformationModelFind, identifier("STUDY", "PatientID", "P1"), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := n.find(t, c.class, c.id)
+			if err != nil || len(got) != c.want {
+				t.Fatalf("%d answers, want %d; %v", len(got), c.want, err)
+			}
+			for _, d := range got {
+				if d.String(dict.QueryRetrieveLevel) != c.id.String(dict.QueryRetrieveLevel) ||
+					d.String(dict.RetrieveAETitle) != "LUMEN" || !d.Has(dict.SpecificCharacterSet) {
+					t.Errorf("level %q, retrieve AE title %q, character set %q", d.String(dict.QueryRetrieveLevel),
+						d.String(dict.RetrieveAETitle), d.String(dict.SpecificCharacterSet))
+				}
+				for e := range c.id.All() {
+					if !d.Has(e.Tag) {
+						t.Errorf("%v was asked for and is missing", e.Tag)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestFindRefusesWhatTheModelDoesNotHave(t *testing.T) {
+	n := start(t)
+	for _, c := range []struct {
+		name  string
+		class string
+		id    *dicom.DataSet
+	}{
+		{"no level", findStudy, identifier("")},
+		{"unknown level", findStudy, identifier("FRAME")},
+		{"patient level in Study Root", findStudy, identifier("PATIENT")},
+		{"series level in Patient/Study Only", dict.UIDPatientStudyOnlyQueryRetrieveInformationModelFind, identifier("SERIES")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := n.find(t, c.class, c.id); statusOf(err) != dimse.StatusIdentifierDoesNotMatch {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestFindStopsAtTheLimitWithAComment(t *testing.T) {
+	n := start(t, func(c *scp.Config) { c.Matches = 3 })
+	for i := range 3 {
+		n.put(t, image(i, 1))
+	}
+	if got, err := n.find(t, findStudy, identifier("STUDY")); err != nil || len(got) != 3 {
+		t.Fatalf("at the limit: %d answers, %v", len(got), err)
+	}
+	n.put(t, image(3, 1), image(3, 2), image(3, 3), image(3, 4))
+	got, err := n.find(t, findStudy, identifier("STUDY"))
+	var status *dimse.StatusError
+	if !errors.As(err, &status) || status.Status != dimse.StatusOutOfResources || status.Comment == "" || len(got) != 3 {
+		t.Errorf("one past the limit: %d answers, %v", len(got), err)
+	}
+	if got, err := n.find(t, findStudy, identifier("IMAGE", "StudyInstanceUID", "1.2.826.0.1.3")); err != nil || len(got) != 4 {
+		t.Errorf("below a given study there is no limit: %d answers, %v", len(got), err)
+	}
+}
+
+func TestFindSaysWhichKeysItDoesNotSupport(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1))
+	out := run(t, "findscu", "-v", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=",
+		"-k", "0009,0010=SOMETHING", host(n.addr), port(n.addr))
+	if !strings.Contains(out, "1.2.826.0.1.1") || !strings.Contains(strings.ToLower(out), "pending") {
+		t.Errorf("%s", out)
+	}
+}
+
+func TestFindWithTheJournalDown(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1))
+	n.journal.Fail(store.ErrJournal, false)
+	if got, err := n.find(t, findStudy, identifier("STUDY")); statusOf(err) != dimse.StatusOutOfResources || len(got) != 0 {
+		t.Errorf("%d answers, %v", len(got), err)
+	}
+	n.journal.Fail(nil, false)
+	if got, err := n.find(t, findStudy, identifier("STUDY")); err != nil || len(got) != 1 {
+		t.Errorf("after it works again: %d answers, %v", len(got), err)
+	}
+}
+
+func TestFindNegotiatesFuzzyMatching(t *testing.T) {
+	n := start(t)
+	c := n.dialContexts(t, dimse.PresentationContext{SOPClass: findStudy, TransferSyntaxes: plain, Extended: []byte{1, 1, 1, 1}})
+	if got := c.Extended(findStudy); string(got) != "\x01\x01\x01\x00" {
+		t.Errorf("agreed % x: relational, combined and fuzzy are offered, the time zone is not", got)
+	}
+}
+
+func TestFindFromDCMTK(t *testing.T) {
+	n := start(t)
+	for i := range 3 {
+		n.put(t, image(i, 1, func(d *dicom.DataSet) { d.SetString(dict.PatientName, "Müller^Änne") }))
+	}
+	out := run(t, "findscu", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName=M*",
+		"-k", "StudyInstanceUID=", "-k", "ModalitiesInStudy=", "-k", "NumberOfStudyRelatedInstances=", host(n.addr), port(n.addr))
+	for i := range 3 {
+		if !strings.Contains(out, "[1.2.826.0.1."+strconv.Itoa(i)) {
+			t.Errorf("study %d is missing in\n%s", i, out)
+		}
+	}
+	for _, want := range []string{"ISO_IR 192", "[LUMEN ]", "[CT]"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+}

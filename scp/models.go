@@ -1,0 +1,133 @@
+package scp
+
+import (
+	"slices"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/store"
+)
+
+// model is a query/retrieve information model (PS3.4 annex C.6).
+type model uint8
+
+const (
+	patientRoot model = iota + 1
+	studyRoot
+	patientStudyOnly
+)
+
+// classes are the SOP classes of the models (PS3.4 table C.6-1 and following).
+var classes = [...]struct {
+	model           model
+	find, move, get string
+}{
+	{patientRoot, dict.UIDPatientRootQueryRetrieveInformationModelFind,
+		dict.UIDPatientRootQueryRetrieveInformationModelMove, dict.UIDPatientRootQueryRetrieveInformationModelGet},
+	{studyRoot, dict.UIDStudyRootQueryRetrieveInformationModelFind,
+		dict.UIDStudyRootQueryRetrieveInformationModelMove, dict.UIDStudyRootQueryRetrieveInformationModelGet},
+	{patientStudyOnly, dict.UIDPatientStudyOnlyQueryRetrieveInformationModelFind,
+		dict.UIDPatientStudyOnlyQueryRetrieveInformationModelMove, dict.UIDPatientStudyOnlyQueryRetrieveInformationModelGet},
+}
+
+func findClasses() (list []string) {
+	for _, c := range classes {
+		list = append(list, c.find)
+	}
+	return list
+}
+
+func moveClasses() (list []string) {
+	for _, c := range classes {
+		list = append(list, c.move)
+	}
+	return list
+}
+
+func getClasses() (list []string) {
+	for _, c := range classes {
+		list = append(list, c.get)
+	}
+	return list
+}
+
+func modelOf(sopClass string) model {
+	for _, c := range classes {
+		if slices.Contains([]string{c.find, c.move, c.get}, sopClass) {
+			return c.model
+		}
+	}
+	return 0
+}
+
+// level is a query/retrieve level.
+type level uint8
+
+const (
+	levelPatient level = iota + 1
+	levelStudy
+	levelSeries
+	levelImage
+)
+
+var levels = map[string]level{"PATIENT": levelPatient, "STUDY": levelStudy, "SERIES": levelSeries, "IMAGE": levelImage}
+
+// levelOf reads the level of an identifier, and checks that the model has it.
+func levelOf(m model, identifier *dicom.DataSet) (level, error) {
+	l, ok := levels[identifier.String(dict.QueryRetrieveLevel)]
+	switch {
+	case !ok:
+		return 0, mismatch("no valid Query/Retrieve Level")
+	case l == levelPatient && m == studyRoot, l > levelStudy && m == patientStudyOnly:
+		return 0, mismatch("the information model does not have this level")
+	}
+	return l, nil
+}
+
+func (l level) store() store.Level {
+	switch l {
+	case levelSeries:
+		return store.SeriesLevel
+	case levelImage:
+		return store.InstanceLevel
+	}
+	return store.StudyLevel
+}
+
+// mismatch is A900: the identifier does not fit the SOP class.
+func mismatch(comment string) error {
+	return &dimse.StatusError{Status: dimse.StatusIdentifierDoesNotMatch, Comment: comment}
+}
+
+// Positions in the extended negotiation of C-FIND (PS3.4 table C.5-1).
+const (
+	relationalQueries = iota
+	combinedDateTime
+	fuzzyNames
+	findOptions // those past it are answered with 0
+)
+
+// agreeFind answers the extended negotiation of a FIND class. Relational
+// queries work in any case.
+func agreeFind(_ string, info []byte) []byte {
+	answer := make([]byte, min(len(info), 8))
+	for i := range answer {
+		if i < findOptions && info[i] == 1 {
+			answer[i] = 1
+		}
+	}
+	return answer
+}
+
+// agreeRetrieve answers the extended negotiation of a MOVE or GET class:
+// relational retrieval (PS3.4 table C.5-2).
+func agreeRetrieve(_ string, info []byte) []byte {
+	answer := make([]byte, min(len(info), 8))
+	if len(answer) > 0 && info[0] == 1 {
+		answer[0] = 1
+	}
+	return answer
+}
+
+func agreed(extended []byte, option int) bool { return option < len(extended) && extended[option] == 1 }

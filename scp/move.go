@@ -1,0 +1,213 @@
+package scp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"lumen/dicom"
+	"lumen/dimse"
+	"lumen/dimse/pdu"
+	"lumen/store"
+)
+
+// move sends what an identifier selects to a configured destination (PS3.4
+// C.4.2).
+func (s *Server) move(ctx context.Context, a *dimse.Association, rq *dimse.MoveRequest,
+	progress func(dimse.SubOperations) error) (dimse.SubOperations, error) {
+	to, ok := s.cfg.Destinations[rq.Destination]
+	if !ok {
+		return dimse.SubOperations{}, &dimse.StatusError{Status: dimse.StatusDestinationUnknown, Comment: "move destination unknown"}
+	}
+	through := request(a, "C-MOVE")
+	through.Destination = rq.Destination
+	r, err := s.open(ctx, a, through, rq.SOPClassUID, rq.Identifier)
+	if err != nil {
+		return dimse.SubOperations{}, err
+	}
+	c := &courier{title: rq.Destination, to: to, log: s.log,
+		dialer:   dimse.Dialer{CallingAE: s.cfg.AETitle, TLS: to.TLS, Limits: s.cfg.Limits},
+		origin:   dimse.MoveOriginator{AE: a.CallingAE, MessageID: rq.MessageID},
+		priority: rq.Priority,
+		batches:  batches(r.instances)}
+	defer c.release(ctx)
+	n := s.send(ctx, r.instances, c.store, progress)
+	err = c.unreachable(n)
+	r.close(outcome(ctx, n, err))
+	return n, err
+}
+
+// group is what needs one presentation context.
+type group struct{ sopClass, transferSyntax string }
+
+// batches numbers the groups by the association that they can share: 128 in
+// each.
+func batches(instances []*store.Instance) map[group]int {
+	numbers := make(map[group]int)
+	for _, i := range instances {
+		g := group{i.SOPClassUID, i.TransferSyntaxUID}
+		if _, ok := numbers[g]; !ok {
+			numbers[g] = len(numbers) / dimse.MaxContexts
+		}
+	}
+	return numbers
+}
+
+// courier sends objects to one destination over one association at a time.
+type courier struct {
+	title    string
+	to       Destination
+	dialer   dimse.Dialer
+	origin   dimse.MoveOriginator
+	priority uint16
+	batches  map[group]int
+	log      *slog.Logger
+
+	client *dimse.Client
+	batch  int   // that the client's contexts are for
+	down   error // why nothing more is tried
+}
+
+const (
+	defaultRetries = 2
+	retryPause     = 500 * time.Millisecond // before the first retry; doubled for each further one
+	releaseTimeout = 5 * time.Second
+)
+
+// Why a destination gets nothing more.
+var (
+	errRefused = errors.New("the destination refuses the association")
+	errDown    = errors.New("the destination cannot be reached")
+	errSlow    = errors.New("the destination does not answer in time")
+)
+
+// store sends one object, on a new association when the one there was is lost.
+// What the destination answers is not tried again: it knows why. Once it is
+// clear that the destination takes nothing, all further objects fail at once.
+func (c *courier) store(ctx context.Context, p *prepared) (dimse.Status, error) {
+	if p.err != nil {
+		return 0, fmt.Errorf("read the object: %w", p.err)
+	}
+	retries := c.to.Retries
+	or(&retries, defaultRetries)
+	pause := retryPause
+	for try := 0; ; try++ {
+		if c.down != nil {
+			return 0, c.down
+		}
+		status, err := c.once(ctx, p)
+		if !retryable(err) || ctx.Err() != nil {
+			return status, err
+		}
+		if try == retries {
+			if c.client == nil && errors.Is(err, errDown) {
+				c.down = err
+			}
+			return 0, err
+		}
+		select {
+		case <-time.After(pause):
+			pause *= 2
+		case <-ctx.Done():
+			return 0, err
+		}
+		if err := p.rewind(ctx); err != nil {
+			return 0, fmt.Errorf("read the object again: %w", err)
+		}
+	}
+}
+
+// retryable reports whether a new association may help.
+func retryable(err error) bool {
+	var source *dimse.SourceError
+	return err != nil && !errors.Is(err, dimse.ErrNoContext) && !errors.Is(err, errRefused) &&
+		!errors.Is(err, errSlow) && !errors.As(err, &source)
+}
+
+// once sends one object.
+func (c *courier) once(ctx context.Context, p *prepared) (dimse.Status, error) {
+	g := group{p.instance.SOPClassUID, p.instance.TransferSyntaxUID}
+	ts, ok := dicom.LookupTransferSyntax(g.transferSyntax)
+	if !ok {
+		return 0, dimse.ErrNoContext
+	}
+	if err := c.connect(ctx, c.batches[g]); err != nil {
+		return 0, err
+	}
+	rq := p.request(ts)
+	rq.MoveOriginator, rq.Priority = c.origin, c.priority
+	status, err := c.client.Store(ctx, rq, p.reader())
+	var source *dimse.SourceError
+	switch {
+	case err == nil, errors.Is(err, dimse.ErrNoContext), errors.As(err, &source) && !source.Aborted:
+		return status, err
+	case errors.Is(err, dimse.ErrTimeout):
+		c.down = errors.Join(errSlow, err)
+		err = c.down
+	}
+	c.client.Abort()
+	c.client = nil
+	return 0, err
+}
+
+// connect makes sure that there is an association for a batch.
+func (c *courier) connect(ctx context.Context, batch int) error {
+	if c.client != nil && c.batch == batch {
+		return nil
+	}
+	c.release(ctx)
+	var contexts []dimse.PresentationContext
+	for g, n := range c.batches {
+		if n == batch {
+			contexts = append(contexts, dimse.PresentationContext{SOPClass: g.sopClass, TransferSyntaxes: []string{g.transferSyntax}})
+		}
+	}
+	client, err := c.dialer.Dial(ctx, c.to.Address, c.title, contexts)
+	var rejected *dimse.RejectedError
+	switch {
+	case err == nil:
+		c.client, c.batch = client, batch
+		return nil
+	case errors.As(err, &rejected) && rejected.Result == pdu.RejectedPermanent:
+		c.down = errors.Join(errRefused, err)
+		return c.down
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, dimse.ErrTimeout):
+		c.down = errors.Join(errSlow, err)
+		return c.down
+	}
+	return errors.Join(errDown, err)
+}
+
+func (c *courier) release(ctx context.Context) {
+	if c.client == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := c.client.Release(ctx); err != nil {
+		c.log.Warn("destination did not release the association in order", "error", err.Error())
+	}
+	c.client = nil
+}
+
+// unreachable says so when nothing could be sent because there was no
+// association, so that the requestor is told why.
+func (c *courier) unreachable(n dimse.SubOperations) error {
+	if c.down == nil || n.Completed+n.Warning > 0 || n.Failed == 0 {
+		return nil
+	}
+	for _, why := range []error{errRefused, errSlow, errDown} {
+		if errors.Is(c.down, why) {
+			return &dimse.StatusError{Status: dimse.StatusSubOperationsImpossible, Comment: why.Error(), Err: c.down}
+		}
+	}
+	return nil
+}
+
+func or(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}

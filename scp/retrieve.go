@@ -1,0 +1,191 @@
+package scp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/store"
+)
+
+// retrieval is what a C-MOVE or C-GET has to send.
+type retrieval struct {
+	opened    []*store.Retrieval
+	instances []*store.Instance
+}
+
+// close journals how it ended.
+func (r *retrieval) close(outcome error) {
+	for _, o := range r.opened {
+		_ = o.Close(outcome)
+	}
+}
+
+// open finds and opens what an identifier selects; ErrNotFound of the archive
+// is an empty retrieval, which is a success (PS3.4 C.4.2.3.1).
+func (s *Server) open(ctx context.Context, a *dimse.Association, rq store.Request, sopClass string, identifier *dicom.DataSet) (*retrieval, error) {
+	level, err := levelOf(modelOf(sopClass), identifier)
+	if err != nil {
+		return nil, err
+	}
+	selections, err := s.selections(ctx, a, rq, level, identifier)
+	if err != nil {
+		return nil, statusError(ctx, err)
+	}
+	r := &retrieval{}
+	for _, sel := range selections {
+		o, err := s.cfg.Archive.Open(ctx, principal(a), rq, sel)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			r.close(err)
+			return nil, statusError(ctx, err)
+		}
+		r.opened = append(r.opened, o)
+		r.instances = append(r.instances, o.Instances()...)
+	}
+	return r, nil
+}
+
+// selections turns the unique keys of an identifier into selections of one
+// study each. Keys of upper levels that are absent are looked up.
+func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.Request, l level, identifier *dicom.DataSet) ([]store.Selection, error) {
+	keys := map[level][]string{
+		levelPatient: identifier.Strings(dict.PatientID),
+		levelStudy:   identifier.Strings(dict.StudyInstanceUID),
+		levelSeries:  identifier.Strings(dict.SeriesInstanceUID),
+		levelImage:   identifier.Strings(dict.SOPInstanceUID),
+	}
+	if len(keys[l]) == 0 {
+		return nil, mismatch("the unique key of the level is absent")
+	}
+	studies, series := keys[levelStudy], keys[levelSeries]
+	switch {
+	case l == levelPatient:
+		return s.lookUp(ctx, a, rq, store.StudyLevel, dict.PatientID, keys[l])
+	case l == levelStudy:
+		var list []store.Selection
+		for _, uid := range studies {
+			list = append(list, store.Selection{StudyInstanceUID: uid})
+		}
+		return list, nil
+	case l == levelSeries && len(studies) == 1:
+		var list []store.Selection
+		for _, uid := range series {
+			list = append(list, store.Selection{StudyInstanceUID: studies[0], SeriesInstanceUID: uid})
+		}
+		return list, nil
+	case l == levelSeries:
+		return s.lookUp(ctx, a, rq, store.SeriesLevel, dict.SeriesInstanceUID, series)
+	case len(studies) == 1 && len(series) <= 1:
+		sel := store.Selection{StudyInstanceUID: studies[0], SOPInstanceUIDs: keys[l]}
+		if len(series) == 1 {
+			sel.SeriesInstanceUID = series[0]
+		}
+		return []store.Selection{sel}, nil
+	}
+	return s.lookUp(ctx, a, rq, store.InstanceLevel, dict.SOPInstanceUID, keys[l])
+}
+
+// lookUp finds the studies of keys that were given without them.
+func (s *Server) lookUp(ctx context.Context, a *dimse.Association, rq store.Request, l store.Level, key dicom.Tag, values []string) ([]store.Selection, error) {
+	var list []store.Selection
+	for _, v := range values {
+		q := store.NewQuery(l)
+		if err := q.Match(key, v); err != nil {
+			return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
+		}
+		if len(q.Exact(key)) == 0 {
+			return nil, mismatch("a unique key is not a single value")
+		}
+		matches, err := s.cfg.Archive.Search(ctx, principal(a), rq, q)
+		if err != nil {
+			return nil, err
+		}
+		for m, err := range matches {
+			if err != nil {
+				return nil, err
+			}
+			sel := store.Selection{StudyInstanceUID: m.StudyInstanceUID, SeriesInstanceUID: m.SeriesInstanceUID}
+			if m.SOPInstanceUID != "" {
+				sel.SOPInstanceUIDs = []string{m.SOPInstanceUID}
+			}
+			list = append(list, sel)
+		}
+	}
+	return list, nil
+}
+
+// send performs the sub-operations of a retrieval one after the other. Store
+// sends one prepared object. Progress is told after each; between two of them
+// the end of ctx stops it.
+func (s *Server) send(ctx context.Context, instances []*store.Instance,
+	store func(ctx context.Context, p *prepared) (dimse.Status, error),
+	progress func(dimse.SubOperations) error) dimse.SubOperations {
+	n := dimse.SubOperations{Remaining: len(instances)}
+	// C-CANCEL stops between sub-operations; the one under way is finished.
+	each, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, dimse.ErrCancelled) {
+			cancel(cause)
+		}
+	})()
+	for p := range prepare(each, instances) {
+		if ctx.Err() != nil {
+			p.close()
+			break
+		}
+		status, err := store(each, p)
+		p.close()
+		n.Remaining--
+		s.count(&n, p, status, err)
+		if n.Remaining > 0 && progress(n) != nil {
+			break
+		}
+	}
+	return n
+}
+
+// count adds the outcome of one sub-operation.
+func (s *Server) count(n *dimse.SubOperations, p *prepared, status dimse.Status, err error) {
+	outcome := "completed"
+	switch class := status.Class(); {
+	case err != nil:
+		outcome = "failed"
+		s.log.Warn("sub-operation failed", "error", err.Error())
+	case class == dimse.ClassSuccess:
+	case class == dimse.ClassWarning:
+		outcome = "warning"
+	default:
+		outcome = "failed"
+		s.log.Warn("sub-operation failed", "status", fmt.Sprintf("%04X", uint16(status)))
+	}
+	switch outcome {
+	case "completed":
+		n.Completed++
+	case "warning":
+		n.Warning++
+	default:
+		n.Failed++
+		n.FailedUIDs = append(n.FailedUIDs, p.instance.SOPInstanceUID)
+	}
+	s.metrics.moved.WithLabelValues(outcome).Inc()
+}
+
+// outcome is what the journal says of a retrieval.
+func outcome(ctx context.Context, n dimse.SubOperations, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case n.Remaining > 0:
+		return context.Cause(ctx)
+	case n.Failed > 0:
+		return fmt.Errorf("%d of %d sub-operations failed", n.Failed, n.Failed+n.Completed+n.Warning)
+	}
+	return nil
+}

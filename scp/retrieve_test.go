@@ -1,0 +1,324 @@
+package scp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/store"
+)
+
+func host(addr string) string { h, _, _ := net.SplitHostPort(addr); return h }
+func port(addr string) string { _, p, _ := net.SplitHostPort(addr); return p }
+
+func study(uid string) *dicom.DataSet { return identifier("STUDY", "StudyInstanceUID", uid) }
+
+func TestMoveSendsWhatWasStored(t *testing.T) {
+	r := receive(t, nil, nil)
+	n := start(t, to("THERE", r.addr))
+	var images []*dicom.DataSet
+	for i := range 5 {
+		images = append(images, image(1, i))
+	}
+	big := image(1, 99, func(d *dicom.DataSet) { d.SetBytes(dict.PixelData, dict.OW, make([]byte, 3<<20)) })
+	images = append(images, big)
+	n.put(t, images...)
+	n.put(t, image(2, 1))
+	for _, c := range []struct {
+		name string
+		id   *dicom.DataSet
+		want int
+	}{
+		{"study", study("1.2.826.0.1.1"), 6},
+		{"two studies", study(`1.2.826.0.1.1\1.2.826.0.1.2`), 7},
+		{"series", identifier("SERIES", "StudyInstanceUID", "1.2.826.0.1.1", "SeriesInstanceUID", "1.2.826.0.1.1.1"), 6},
+		{"series without study", identifier("SERIES", "SeriesInstanceUID", "1.2.826.0.1.1.1"), 6},
+		{"instances", identifier("IMAGE", "StudyInstanceUID", "1.2.826.0.1.1", "SeriesInstanceUID", "1.2.826.0.1.1.1",
+			"SOPInstanceUID", `1.2.826.0.1.1.1.0\1.2.826.0.1.1.1.99`), 2},
+		{"instance without study", identifier("IMAGE", "SOPInstanceUID", "1.2.826.0.1.1.1.3"), 1},
+		{"nothing there", study("1.2.3"), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			clear(r.got)
+			pending := 0
+			counts, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", c.id, func(p dimse.SubOperations) error {
+				pending++
+				if p.Remaining+p.Completed != c.want {
+					t.Errorf("pending counts %+v", p)
+				}
+				return nil
+			})
+			if err != nil || counts.Completed != c.want || counts.Failed != 0 || r.len() != c.want {
+				t.Fatalf("%+v, %d received, %v", counts, r.len(), err)
+			}
+			if want := max(0, c.want-1); pending != want {
+				t.Errorf("%d pending responses, want %d", pending, want)
+			}
+		})
+	}
+	counts, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	if err != nil || counts.Completed != len(images) {
+		t.Fatal(counts, err)
+	}
+	for _, d := range images {
+		if !bytes.Equal(r.got[d.String(dict.SOPInstanceUID)], encode(t, d)) {
+			t.Error("the destination got other bytes than were stored")
+		}
+	}
+	if from := r.from[len(r.from)-1]; from.AE != "TOWER" || from.MessageID == 0 {
+		t.Errorf("move originator %+v", from)
+	}
+	if kinds := n.journal.Kinds(); !slices.Contains(kinds, store.EventRetrieveBegin) {
+		t.Error("the retrieval is not in the journal")
+	}
+}
+
+func TestMoveToAnUnknownDestination(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1))
+	_, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "NOWHERE", study("1.2.826.0.1.1"), nil)
+	if statusOf(err) != dimse.StatusDestinationUnknown {
+		t.Error(err)
+	}
+}
+
+func TestMoveWithoutItsKey(t *testing.T) {
+	n := start(t, to("THERE", "127.0.0.1:1"))
+	for _, id := range []*dicom.DataSet{identifier("STUDY"), identifier("SERIES", "StudyInstanceUID", "1.2.3"), identifier("")} {
+		_, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", id, nil)
+		if statusOf(err) != dimse.StatusIdentifierDoesNotMatch {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMoveTellsWhatFailed(t *testing.T) {
+	refuse := &dimse.StatusError{Status: dimse.StatusOutOfResources}
+	warn := &dimse.StatusError{Status: dimse.StatusCoercion}
+	for _, c := range []struct {
+		name   string
+		answer func(n int) error
+		status dimse.Status // of the error; 0 for none
+		want   dimse.SubOperations
+	}{
+		{"one of three", func(n int) error {
+			if n == 2 {
+				return refuse
+			}
+			return nil
+		}, 0, dimse.SubOperations{Completed: 2, Failed: 1}},
+		{"a warning", func(n int) error {
+			if n == 1 {
+				return warn
+			}
+			return nil
+		}, 0, dimse.SubOperations{Completed: 2, Warning: 1}},
+		{"all", func(int) error { return refuse }, dimse.StatusSubOperationsImpossible, dimse.SubOperations{Failed: 3}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := receive(t, nil, c.answer)
+			n := start(t, to("THERE", r.addr))
+			n.put(t, image(1, 1), image(1, 2), image(1, 3))
+			got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+			if statusOf(err) != c.status || got.Completed != c.want.Completed || got.Failed != c.want.Failed ||
+				got.Warning != c.want.Warning || len(got.FailedUIDs) != c.want.Failed {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestMoveToADestinationThatIsDown(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	n := start(t, to("THERE", l.Addr().String()))
+	n.put(t, image(1, 1), image(1, 2))
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	var status *dimse.StatusError
+	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
+		!strings.Contains(status.Comment, "cannot be reached") || got.Failed != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestMoveGoesOnAfterALostAssociation(t *testing.T) {
+	r := receive(t, nil, func(n int) error {
+		if n == 2 {
+			panic("the destination falls over")
+		}
+		return nil
+	})
+	n := start(t, to("THERE", r.addr))
+	n.put(t, image(1, 1), image(1, 2), image(1, 3))
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	if err != nil || got.Completed != 3 || r.len() != 3 {
+		t.Errorf("%+v, %d received, %v", got, r.len(), err)
+	}
+}
+
+func TestMoveIsCancelledBetweenSubOperations(t *testing.T) {
+	r := receive(t, nil, func(int) error {
+		<-time.After(20 * time.Millisecond)
+		return nil
+	})
+	n := start(t, to("THERE", r.addr))
+	var images []*dicom.DataSet
+	for i := range 100 {
+		images = append(images, image(1, i))
+	}
+	n.put(t, images...)
+	enough := errors.New("enough")
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"),
+		func(dimse.SubOperations) error { return enough })
+	if statusOf(err) != dimse.StatusCancel || got.Remaining == 0 || got.Completed == 0 || got.Completed+got.Remaining != len(images) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestMoveOfManyClassesUsesSeveralAssociations(t *testing.T) {
+	r := receive(t, nil, nil)
+	n := start(t, to("THERE", r.addr))
+	classes := dict.StorageSOPClasses()
+	if len(classes) < 130 {
+		t.Fatalf("only %d storage classes", len(classes))
+	}
+	for i, class := range classes[:130] {
+		d := image(1, i, func(d *dicom.DataSet) { d.SetString(dict.SOPClassUID, class) })
+		c := n.dial(t, class)
+		if status, err := c.Store(t.Context(), announce(d), bytes.NewReader(encode(t, d))); err != nil || status != 0 {
+			t.Fatal(status, err)
+		}
+		c.Release(t.Context())
+	}
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	if err != nil || got.Completed != 130 || r.len() != 130 {
+		t.Errorf("%+v, %d received, %v", got, r.len(), err)
+	}
+}
+
+func TestGetSendsOnTheSameAssociation(t *testing.T) {
+	n := start(t)
+	var images []*dicom.DataSet
+	for i := range 5 {
+		images = append(images, image(1, i))
+	}
+	images = append(images, image(1, 99, func(d *dicom.DataSet) { d.SetBytes(dict.PixelData, dict.OW, make([]byte, 3<<20)) }))
+	n.put(t, images...)
+	c := n.dialContexts(t, dimse.PresentationContext{SOPClass: getStudy, TransferSyntaxes: plain},
+		dimse.PresentationContext{SOPClass: ctClass, TransferSyntaxes: plain, Role: dimse.RoleSCP})
+	got := make(map[string][]byte)
+	counts, err := c.Get(t.Context(), getStudy, study("1.2.826.0.1.1"), func(_ context.Context, rq *dimse.StoreRequest, data io.Reader) error {
+		b, err := io.ReadAll(data)
+		got[rq.SOPInstanceUID] = b
+		return err
+	}, nil)
+	if err != nil || counts.Completed != len(images) {
+		t.Fatalf("%+v, %v", counts, err)
+	}
+	for _, d := range images {
+		if !bytes.Equal(got[d.String(dict.SOPInstanceUID)], encode(t, d)) {
+			t.Error("C-GET brought other bytes than were stored")
+		}
+	}
+}
+
+func TestGetOfAClassThatIsNotNegotiatedFails(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1))
+	_, err := n.dial(t, getStudy).Get(t.Context(), getStudy, study("1.2.826.0.1.1"), nil, nil)
+	if statusOf(err) != dimse.StatusSubOperationsImpossible {
+		t.Error(err)
+	}
+}
+
+func TestDCMTKStoresMovesAndGets(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	moved := filepath.Join(dir, "moved")
+	got := filepath.Join(dir, "got")
+	sent := filepath.Join(dir, "sent")
+	for _, d := range []string{moved, got, sent} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scu := peer(t, "storescp", "+B", "-od", moved, port(addr))
+	if err := scu.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		scu.Process.Kill()
+		scu.Wait()
+	})
+	n := start(t, to("THERE", addr))
+	args := []string{"-aec", "LUMEN", host(n.addr), port(n.addr)}
+	for i := range 3 {
+		name := filepath.Join(sent, string(rune('a'+i))+".dcm")
+		d := image(1, i)
+		meta := dicom.FileMeta{MediaStorageSOPClassUID: ctClass, MediaStorageSOPInstanceUID: d.String(dict.SOPInstanceUID),
+			TransferSyntaxUID: dicom.ExplicitVRLittleEndian}
+		if err := os.WriteFile(name, append(meta.AppendTo(nil), encode(t, d)...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, name)
+	}
+	run(t, "storescu", args...)
+	run(t, "movescu", "-S", "-aec", "LUMEN", "-aem", "THERE", "-k", "QueryRetrieveLevel=STUDY",
+		"-k", "StudyInstanceUID=1.2.826.0.1.1", host(n.addr), port(n.addr))
+	run(t, "getscu", "-S", "-aec", "LUMEN", "-od", got, "+B", "-k", "QueryRetrieveLevel=STUDY",
+		"-k", "StudyInstanceUID=1.2.826.0.1.1", host(n.addr), port(n.addr))
+	for _, where := range []string{moved, got} {
+		files, _ := filepath.Glob(filepath.Join(where, "*"))
+		if len(files) != 3 {
+			t.Errorf("%d files in %s", len(files), filepath.Base(where))
+		}
+	}
+}
+
+func TestStoreStatuses(t *testing.T) {
+	n := start(t)
+	c := n.dial(t, ctClass)
+	good := image(1, 1)
+	other := image(1, 2)
+	for _, s := range []struct {
+		name string
+		rq   dimse.StoreRequest
+		data []byte
+		want dimse.Status
+	}{
+		{"good", announce(good), encode(t, good), dimse.StatusSuccess},
+		{"again", announce(good), encode(t, good), dimse.StatusSuccess},
+		{"other instance than announced", announce(other), encode(t, good), dimse.StatusDataSetDoesNotMatch},
+		{"no data set at all", announce(other), []byte("this is no data set, whatever it may look like to you"), dimse.StatusCannotUnderstand},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			status, err := c.Store(t.Context(), s.rq, bytes.NewReader(s.data))
+			if err != nil || status != s.want {
+				t.Errorf("%v, %v", status, err)
+			}
+		})
+	}
+	n.journal.Fail(store.ErrJournal, false)
+	if status, err := c.Store(t.Context(), announce(other), bytes.NewReader(encode(t, other))); err != nil || status != dimse.StatusOutOfResources {
+		t.Errorf("with the journal down: %v, %v", status, err)
+	}
+}
