@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"compress/flate"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
 	"lumen/dicom/dict"
 )
+
+var errUnbalanced = errors.New("dicom: starts and ends of sequences and items are not balanced")
 
 // Writer encodes a data set as a stream in any transfer syntax. What it writes
 // is what it is told: it does not sort, check or add anything. Call Close at
@@ -21,7 +24,8 @@ type Writer struct {
 	deflate  *flate.Writer
 	order    binary.AppendByteOrder
 	implicit bool
-	left     int64 // bytes that the current value still needs
+	left     int64  // bytes that the current value still needs
+	open     []bool // whether each open sequence or item has undefined length
 	scratch  []byte
 	err      error
 }
@@ -48,6 +52,9 @@ func newWriter(dst io.Writer, ts TransferSyntax, buffer int) *Writer {
 func (w *Writer) Close() error {
 	if w.err == nil && w.left != 0 {
 		w.err = fmt.Errorf("dicom: a value is %d bytes short", w.left)
+	}
+	if w.err == nil && len(w.open) > 0 {
+		w.err = errUnbalanced
 	}
 	w.check(w.dst.Flush())
 	if w.deflate != nil {
@@ -129,32 +136,32 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // StartSequence starts a sequence of undefined length.
 func (w *Writer) StartSequence(t Tag) error {
-	w.header(t, dict.SQ, -1)
+	w.start(t, dict.SQ, -1)
 	return w.err
 }
 
 // StartItem starts an item of undefined length.
 func (w *Writer) StartItem() error {
-	w.header(dict.Item, 0, -1)
+	w.start(dict.Item, 0, -1)
 	return w.err
 }
 
 // EndItem ends an item that StartItem started.
 func (w *Writer) EndItem() error {
-	w.header(dict.ItemDelimitationItem, 0, 0)
+	w.end(dict.ItemDelimitationItem)
 	return w.err
 }
 
 // EndSequence ends what StartSequence or StartFragments started.
 func (w *Writer) EndSequence() error {
-	w.header(dict.SequenceDelimitationItem, 0, 0)
+	w.end(dict.SequenceDelimitationItem)
 	return w.err
 }
 
 // StartFragments starts encapsulated pixel data (PS3.5 annex A.4). The first
 // fragment is the basic offset table, which may be empty.
 func (w *Writer) StartFragments(t Tag, vr VR) error {
-	w.header(t, vr, -1)
+	w.start(t, vr, -1)
 	return w.err
 }
 
@@ -222,11 +229,11 @@ func (w *Writer) element(e *elem) {
 		w.header(dict.Item, 0, size)
 		w.check(w.WriteDataSet(item))
 		if size < 0 {
-			w.check(w.EndItem())
+			w.header(dict.ItemDelimitationItem, 0, 0)
 		}
 	}
 	if length < 0 {
-		w.check(w.EndSequence())
+		w.header(dict.SequenceDelimitationItem, 0, 0)
 	}
 }
 
