@@ -36,13 +36,15 @@ type fixture struct {
 	journal  *storetest.Journal
 	registry *prometheus.Registry
 	logs     *syncBuffer
+	ended    chan struct{} // one for each request that ended, as far as there is room
 }
 
 // newFixture starts a server; change may adjust its configuration.
 func newFixture(t *testing.T, change ...func(*wado.Config)) *fixture {
 	t.Helper()
 	journal := new(storetest.Journal)
-	f := &fixture{t: t, archive: &faults{Archive: newArchive(t, journal, newBlobs())}, journal: journal, registry: prometheus.NewRegistry(), logs: new(syncBuffer)}
+	f := &fixture{t: t, archive: &faults{Archive: newArchive(t, journal, newBlobs())}, journal: journal, registry: prometheus.NewRegistry(),
+		logs: new(syncBuffer), ended: make(chan struct{}, 1)}
 	config := wado.Config{
 		Archive: f.archive,
 		Principal: func(r *http.Request) (access.Principal, error) {
@@ -62,7 +64,15 @@ func newFixture(t *testing.T, change ...func(*wado.Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			select {
+			case f.ended <- struct{}{}:
+			default:
+			}
+		}()
+		handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	f.base = server.URL + wado.Prefix
 	return f

@@ -3,6 +3,7 @@ package wado
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,9 @@ func (s *server) withRetrieval(x *exchange, t target, serve func([]*store.Instan
 		}
 	}()
 	outcome = serve(ret.Instances())
+	if errors.Is(outcome, store.ErrNotFound) { // an object that the index knows
+		outcome = fmt.Errorf("%w: %v", store.ErrCorrupt, outcome)
+	}
 	return outcome
 }
 

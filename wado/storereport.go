@@ -41,14 +41,14 @@ func (r *storeReport) stored(receipt store.Receipt) {
 	r.referenced = append(r.referenced, item)
 }
 
-func (r *storeReport) failed(meta dicom.FileMeta, reason int) {
-	if reason == reasonNoResources {
+func (r *storeReport) failed(meta dicom.FileMeta, err error) {
+	if errors.Is(err, store.ErrNoSpace) {
 		r.resources = true
 	} else {
 		r.lasting = true
 	}
 	item := new(dicom.DataSet)
-	item.SetInt(dict.FailureReason, reason)
+	item.SetInt(dict.FailureReason, failureReason(err))
 	if !dicom.ValidUID(meta.MediaStorageSOPClassUID) || !dicom.ValidUID(meta.MediaStorageSOPInstanceUID) {
 		r.others = append(r.others, item)
 		return

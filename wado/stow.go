@@ -129,7 +129,7 @@ func (s *server) storePart(x *exchange, study, contentType string, part *partRea
 		return err
 	default:
 		outcome = "failed"
-		report.failed(meta, failureReason(err))
+		report.failed(meta, err)
 		if answerTo(err).status == http.StatusInternalServerError {
 			s.logFailedPart(x, err)
 		}
