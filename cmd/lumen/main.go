@@ -2,20 +2,102 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
-	"runtime/debug"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"lumen/config"
 )
 
-func main() {
-	if len(os.Args) == 2 && os.Args[1] == "version" {
-		version := "(devel)"
-		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-			version = info.Main.Version
-		}
-		fmt.Println("lumen", version)
-		return
+// command is one thing that lumen does. Run gets what follows its name.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "[--config FILE] [--data DIR] [--dimse ADDR] [--http ADDR]", "run the node until it is told to stop", serve},
+		{"check", "[--data DIR]", "read every stored object and compare it with the index", check},
+		{"audit verify", "[--data DIR] [--key PUBLICKEY]", "verify the journal", auditVerify},
+		{"audit show", "[--data DIR] [--from N]", "print the journal with its payloads opened", auditShow},
+		{"echo", "[--as TITLE] [TITLE@]HOST:PORT", "ask a DICOM node whether it is there", echo},
+		{"send", "[--as TITLE] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
+		{"find", "[--as TITLE] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
+		{"version", "", "say which lumen this is", version},
 	}
-	fmt.Fprintln(os.Stderr, "usage: lumen version")
-	os.Exit(2)
+}
+
+// errUsage ends the process with code 2; what is wrong was printed already.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := dispatch(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "lumen:", err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	for _, c := range commands() {
+		words := strings.Fields(c.name)
+		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == c.name {
+			return c.run(ctx, args[len(words):])
+		}
+	}
+	out, err := os.Stderr, errUsage
+	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		out, err = os.Stdout, nil
+	}
+	usage(out)
+	return err
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage:")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  lumen %s %s\n        %s\n", c.name, c.args, c.help)
+	}
+}
+
+// options are the flags that commands on a data folder share.
+type options struct {
+	*flag.FlagSet
+	configFile *string
+	flags      config.Flags
+}
+
+func newOptions(name string) *options {
+	o := &options{FlagSet: flag.NewFlagSet("lumen "+name, flag.ContinueOnError)}
+	o.configFile = o.String("config", "", "configuration `file`")
+	o.StringVar(&o.flags.Data, "data", "", "data `folder` (default data)")
+	return o
+}
+
+// parse reads args, of which none may be left over, and then the configuration.
+func (o *options) parse(args []string) (config.Config, error) {
+	if err := o.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			os.Exit(0)
+		}
+		return config.Config{}, errUsage
+	}
+	if o.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "%s: what is %q?\n", o.Name(), o.Arg(0))
+		return config.Config{}, errUsage
+	}
+	return config.Load(*o.configFile, o.flags)
 }

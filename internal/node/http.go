@@ -1,0 +1,105 @@
+package node
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Limits of the HTTP listener (DESIGN section 10).
+const (
+	maxHTTPHeader     = 32 << 10
+	readHeaderTimeout = 5 * time.Second
+	httpIdleTimeout   = 60 * time.Second
+)
+
+// web is the HTTP side of a node. It answers /healthz from the first moment,
+// and everything else of the archive once open has been called.
+type web struct {
+	hosts    []string // names accepted in the Host header
+	registry *prometheus.Registry
+	parts    atomic.Pointer[webParts]
+}
+
+type webParts struct {
+	dicomweb http.Handler
+	ready    func() error // nil when the node can serve
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:           h,
+		MaxHeaderBytes:    maxHTTPHeader,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       httpIdleTimeout,
+	}
+}
+
+// open lets requests through to the archive; nil closes it again.
+func (w *web) open(p *webParts) { w.parts.Store(p) }
+
+func (w *web) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", w.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
+	mux.HandleFunc("/dicom-web/", func(rw http.ResponseWriter, r *http.Request) {
+		parts := w.parts.Load()
+		if parts == nil {
+			answer(rw, http.StatusServiceUnavailable, "the node is starting or stopping")
+			return
+		}
+		parts.dicomweb.ServeHTTP(rw, r)
+	})
+	return w.checkHost(mux)
+}
+
+func (w *web) readyz(rw http.ResponseWriter, _ *http.Request) {
+	parts := w.parts.Load()
+	if parts == nil {
+		answer(rw, http.StatusServiceUnavailable, "the node is starting or stopping")
+		return
+	}
+	if err := parts.ready(); err != nil {
+		answer(rw, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	answer(rw, http.StatusOK, "ready")
+}
+
+// checkHost answers only to names of ours. Without it a web page could give its
+// own name our loopback address and read patient data with the browser of
+// whoever looks at it (DNS rebinding).
+func (w *web) checkHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		host = strings.ToLower(strings.Trim(host, "[]"))
+		addr, err := netip.ParseAddr(host)
+		if host == "localhost" || err == nil && addr.Unmap().IsLoopback() || slices.Contains(w.hosts, host) {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		answer(rw, http.StatusMisdirectedRequest, "this node does not answer to the name in the Host header")
+	})
+}
+
+// answer writes a short reason as JSON.
+func answer(rw http.ResponseWriter, status int, text string) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.Header().Set("Cache-Control", "no-store")
+	rw.WriteHeader(status)
+	json.NewEncoder(rw).Encode(map[string]string{"status": text}) // an error is the client's leaving
+}

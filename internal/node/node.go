@@ -1,0 +1,246 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lumen/access"
+	"lumen/audit"
+	"lumen/config"
+	"lumen/internal/durable"
+	"lumen/scp"
+	"lumen/store"
+	"lumen/store/blob/dir"
+	"lumen/store/index"
+	"lumen/store/seal"
+	"lumen/wado"
+)
+
+// nodeTenant owns the keys of the node's own journal. It cannot be the name of
+// a tenant in the configuration.
+const nodeTenant = ".node"
+
+// ownSegment is the segment size of the node's own journal, which has a few
+// records for each start.
+const ownSegment = 256 << 10
+
+// nodePrincipal is the node acting for itself.
+var nodePrincipal = access.System(nodeTenant, "node")
+
+// node is the parts behind the listeners, put together.
+type node struct {
+	config   config.Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	folder   *Folder
+	fs       durable.FS
+
+	own     *journal // of the node: start, stop, configuration
+	tenant  *journal // of the tenant: everything about its data
+	blobs   store.Blobs
+	index   *index.DB
+	archive *store.Archive
+
+	// closers end the parts, the last one first.
+	closers []func(context.Context) error
+}
+
+// openNode puts a node together on a locked folder. The parts come in the order
+// in which they need each other; close ends them in the reverse one. One that
+// is not to serve, but for a command, leaves background work alone.
+func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.Logger, serving bool) (_ *node, err error) {
+	n := &node{config: cfg, log: log, registry: newRegistry(), folder: folder, fs: watchedFS{durable.OS(), exitOn(log)}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	if n.blobs, err = dir.New(n.fs, folder.path("blobs")); err != nil {
+		return nil, err
+	}
+	root := rootKey(cfg, n.fs, folder)
+	ownKeys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: nodeTenant, Create: true})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: true})
+	if err != nil {
+		return nil, err
+	}
+
+	if n.own, err = n.openJournal(ctx, "node", ownKeys, ownSegment); err != nil {
+		return nil, err
+	}
+	if err = n.recordStart(ctx); err != nil {
+		return nil, err
+	}
+	if n.tenant, err = n.openJournal(ctx, access.DefaultTenant, keys, int64(cfg.Audit.SegmentSize)); err != nil {
+		return nil, err
+	}
+
+	if n.index, err = n.openIndex(ctx, keys); err != nil {
+		return nil, err
+	}
+	n.archive, err = store.Open(ctx, store.Config{
+		Tenant: access.DefaultTenant, Blobs: n.blobs, Index: n.index, Journal: n.tenant, Keys: keys,
+		FreeSpace:  func() (free, total int64, err error) { return n.fs.Free(folder.root) },
+		MinFree:    store.Floor{Bytes: int64(cfg.Storage.MinFree), Percent: float64(cfg.Storage.MinFreePercent)},
+		NoSweep:    !serving,
+		Logger:     log,
+		Registerer: n.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(func(context.Context) error { return n.archive.Close() })
+	return n, nil
+}
+
+func (n *node) onClose(f func(context.Context) error) { n.closers = append(n.closers, f) }
+
+// close ends the parts in the reverse order of their opening.
+func (n *node) close(ctx context.Context) error {
+	var err error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, n.closers[i](ctx))
+	}
+	n.closers = nil
+	return err
+}
+
+func rootKey(cfg config.Config, fsys durable.FS, folder *Folder) seal.Root {
+	switch k := cfg.Keys.Root; {
+	case k.Env != "":
+		return seal.EnvRoot(k.Env)
+	case k.File != "":
+		return seal.FileRoot(fsys, k.File)
+	}
+	return seal.FileRoot(fsys, folder.path("keys", "root"))
+}
+
+// JournalOrigin is the name under which the journal in DIR/audit/name is signed.
+func JournalOrigin(name string) string { return "lumen/" + name }
+
+// openJournal opens the journal called name under DIR/audit, with its signing
+// key under DIR/keys.
+func (n *node) openJournal(ctx context.Context, name string, keys *seal.Keyring, segment int64) (*journal, error) {
+	key, created, err := audit.LoadOrGenerateKey(n.fs, n.folder.path("keys", "journal-"+name), JournalOrigin(name))
+	if err != nil {
+		return nil, fmt.Errorf("signing key of the %s journal: %w", name, err)
+	}
+	if created {
+		n.log.Warn("a journal was begun: keep its public key elsewhere, `lumen audit verify --key` proves it unaltered", "public_key", key.Public())
+	}
+	token := keys.JournalToken()
+	p := &payloads{key: keys.JournalKey}
+	log, err := audit.Open(ctx, audit.Config{
+		FS: n.fs, Dir: n.folder.path("audit", name), Key: key,
+		Token:       func(kind, value string) audit.Token { return seal.Token(token, kind+"\x00"+value) },
+		Seal:        p.Seal,
+		Open:        p.Open,
+		SegmentSize: segment,
+		Reserve:     int(n.config.Audit.Reserve),
+		Logger:      n.log.With("journal", name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the %s journal: %w", name, err)
+	}
+	n.onClose(log.Close)
+	return &journal{log: log, logger: n.log}, nil
+}
+
+// recordStart journals that the node starts, with a digest of its configuration
+// when that is another than last time, and that it stops when it does.
+func (n *node) recordStart(ctx context.Context) error {
+	if err := n.record(ctx, store.EventStart, nil); err != nil {
+		return err
+	}
+	n.onClose(func(ctx context.Context) error { return n.record(ctx, store.EventStop, nil) })
+	return n.recordConfig(ctx)
+}
+
+func (n *node) recordConfig(ctx context.Context) error {
+	digest := sha256.Sum256(fmt.Appendf(nil, "%+v", n.config))
+	text := hex.EncodeToString(digest[:]) + "\n"
+	name := n.folder.path("run", "config.sha256")
+	if last, err := durable.ReadFile(n.fs, name, 128); err == nil && string(last) == text {
+		return nil
+	}
+	if err := n.record(ctx, store.EventConfig, map[string]string{"sha256": text[:64]}); err != nil {
+		return err
+	}
+	return durable.WriteFile(n.fs, name, []byte(text), 0o600)
+}
+
+func (n *node) openIndex(ctx context.Context, keys *seal.Keyring) (*index.DB, error) {
+	folder := n.folder.path("index")
+	if err := n.fs.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	token := keys.IndexToken()
+	db, err := index.Open(ctx, index.Config{
+		Path:   n.folder.path("index", access.DefaultTenant+".db"),
+		Tenant: keys.Tenant(),
+		Token:  func(value string) [32]byte { return seal.Token(token, value) },
+		RecordKey: func(version uint32) ([]byte, error) {
+			k, err := keys.RecordKey(context.WithoutCancel(ctx), version, true)
+			return k.Bytes(), err
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the index: %w", err)
+	}
+	n.onClose(func(context.Context) error { return db.Close() })
+	return db, nil
+}
+
+// openWeb lets HTTP requests through to the archive.
+func (n *node) openWeb(w *web) error {
+	policy := n.config.Policy()
+	dicomweb, err := wado.New(wado.Config{
+		Archive: n.archive,
+		Principal: func(r *http.Request) (access.Principal, error) {
+			peer, err := netip.ParseAddrPort(r.RemoteAddr)
+			if err != nil {
+				return access.Principal{}, err
+			}
+			return policy.ForHTTP(peer.Addr())
+		},
+		Logger:     n.log,
+		Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	w.open(&webParts{dicomweb: dicomweb, ready: n.ready})
+	return nil
+}
+
+// dimseServer builds the services of DICOM's own protocol.
+func (n *node) dimseServer() (*scp.Server, error) {
+	destinations := map[string]scp.Destination{}
+	for _, d := range n.config.Destinations {
+		destinations[d.Title] = scp.Destination{Address: d.Address}
+	}
+	return scp.New(scp.Config{
+		AETitle: n.config.DIMSE.AETitle, Archive: n.archive, Policy: n.config.Policy(), Destinations: destinations,
+		Journal: n.tenant, Logger: n.log, Registerer: n.registry,
+	})
+}
+
+// ready is nil while the node can serve.
+func (n *node) ready() error {
+	if err := n.tenant.Err(); err != nil {
+		return store.ErrJournal // its cause is in the log
+	}
+	return nil
+}

@@ -1,0 +1,6 @@
+// Package scu holds the commands that call another node: echo, send and find.
+// It is what an operator tries a connection with, not a part of a running node.
+//
+// Files are sent as they are, in the transfer syntax that they have; nothing is
+// converted. What the peer does not accept is reported and left out.
+package scu
