@@ -71,14 +71,17 @@ func (x *exchange) request() store.Request {
 	return store.Request{ID: x.id, Protocol: x.protocol, Peer: x.r.RemoteAddr}
 }
 
+// copySize is the number of bytes in one write to a client.
+const copySize = 256 << 10
+
 // copyBuffers hold what passes between the archive and a client.
-var copyBuffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // copy sends exactly n bytes of src, or all of it when n is -1, through one
 // buffer. A read error is returned as it is, a short src is an error, a write
 // error wraps errClientLeft.
 func (x *exchange) copy(src io.Reader, n int64) error {
-	buffer := copyBuffers.Get().(*[256 << 10]byte)
+	buffer := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buffer)
 	for copied := int64(0); copied != n; {
 		window := buffer[:]

@@ -3,7 +3,6 @@ package wado
 import (
 	"context"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -130,16 +129,26 @@ func (x *exchange) sendParts(media string, contents []content) error {
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	h.Set("Vary", "Accept")
 	if x.head() {
-		x.WriteHeader(http.StatusOK)
 		return nil
 	}
 	for _, c := range contents {
-		err := x.sendPart(out, part{c.contentType, c.size}, http.StatusOK, nil, func(ctx context.Context) (io.ReadCloser, error) {
-			return c.open(ctx, 0, c.size)
-		})
-		if err != nil {
+		if err := x.sendContent(out, c); err != nil {
 			return err
 		}
 	}
 	return out.close()
+}
+
+// sendContent sends one content as a part. It is opened first, so that when the
+// first one cannot be read the answer is still an error.
+func (x *exchange) sendContent(out *multipartWriter, c content) error {
+	body, err := c.open(x.r.Context(), 0, c.size)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := out.next(part{c.contentType, c.size}); err != nil {
+		return err
+	}
+	return x.copy(body, c.size)
 }

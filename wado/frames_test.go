@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,10 +110,6 @@ func TestEveryFrameIsWhatPydicomFinds(t *testing.T) {
 
 func TestMediaTypesOfFrames(t *testing.T) {
 	const octets = "application/octet-stream"
-	source, err := os.ReadFile(filepath.Join(shareddata.Dir(t), "data", "dicom-test-files__CT1_JLSL.dcm"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	f := newFixture(t)
 	n := 0
 	for media, syntaxes := range map[string][]string{
@@ -132,9 +127,7 @@ func TestMediaTypesOfFrames(t *testing.T) {
 		for _, syntax := range syntaxes {
 			// The bytes of one still, said to be of that syntax, under a UID of its own.
 			n++
-			uid := []byte("1.3.6.1.4.1.5962.1.1.1.1.6.20040826185059.5457")
-			other := append(bytes.Clone(uid[:len(uid)-4]), strconv.Itoa(1000+n)...)
-			i, err := f.putAs(syntax, bytes.ReplaceAll(source, uid, other))
+			i, err := f.putAs(syntax, withUID(t, n))
 			if err != nil {
 				t.Fatal(err)
 			}

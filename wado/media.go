@@ -55,16 +55,25 @@ var frameMedia = map[string]string{
 	dicom.HEVCM10P51:       "video/mp4",
 }
 
-// instanceOffers are the forms of an instance that is stored in ts, multipart
-// first, as the standard has it (PS3.18 8.7.3.1).
+// instanceOffers are the forms of an instance that is stored in ts, each as
+// multipart first, as the standard has it (PS3.18 8.7.3.1). What is not
+// compressed is Explicit VR Little Endian unless asked for as it is stored.
 func instanceOffers(ts dicom.TransferSyntax) []offer {
-	both := func(o offer) []offer {
-		o.media = mediaDICOM
-		wrapped := o
-		wrapped.multipart = true
-		return []offer{wrapped, o}
+	forms := []offer{{syntax: ts.UID, stored: true, standard: ts.Encapsulated || ts.UID == dicom.ExplicitVRLittleEndian}}
+	for _, uid := range []string{dicom.ExplicitVRLittleEndian, dicom.DeflatedExplicitVRLittleEndian} {
+		to, _ := dicom.LookupTransferSyntax(uid)
+		if uid != ts.UID && dicom.CanTranscode(ts, to) {
+			forms = append(forms, offer{syntax: uid, standard: uid == dicom.ExplicitVRLittleEndian})
+		}
 	}
-	return both(offer{syntax: ts.UID, stored: true, standard: ts.Encapsulated || ts.UID == dicom.ExplicitVRLittleEndian})
+	offers := make([]offer, 0, 2*len(forms))
+	for _, wrapped := range []bool{true, false} {
+		for _, o := range forms {
+			o.media, o.multipart = mediaDICOM, wrapped
+			offers = append(offers, o)
+		}
+	}
+	return offers
 }
 
 // frameOffers are the forms of the frames of an instance stored in ts.

@@ -1,6 +1,7 @@
 package wado
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -55,6 +56,9 @@ func (s *server) retrieve(x *exchange) error {
 			return err
 		}
 		if first := plan[0]; !first.form.multipart {
+			if !first.form.stored {
+				return x.sendTranscoded(first)
+			}
 			return x.serve(first.content())
 		}
 		if missing := len(instances) - len(plan); missing > 0 {
@@ -168,46 +172,49 @@ type prefixed struct {
 	io.Closer
 }
 
-// sendInstances streams the plan as multipart/related.
+// length is the size of the file in bytes, -1 when it is transcoded on the way.
+func (p planned) length() int64 {
+	if !p.form.stored {
+		return -1
+	}
+	return int64(len(p.head(nil))) + p.Size
+}
+
+// sendInstances streams the plan as multipart/related, with a Content-Length
+// when nothing has to be transcoded.
 func (x *exchange) sendInstances(plan []planned, status int, warning string) error {
 	out := newMultipartWriter(x)
-	parts := func(yield func(planned, part) bool) {
-		for _, p := range plan {
-			head := int64(len(p.head(nil)))
-			if !yield(p, part{p.form.contentType(), head + p.Size}) {
-				return
-			}
-		}
-	}
-	length, first := out.endLength(), true
-	for _, part := range parts {
-		length += out.overhead(part, first) + part.length
-		first = false
-	}
 	h := x.Header()
 	h.Set("Content-Type", out.contentType(mediaDICOM))
-	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	h.Set("Vary", "Accept")
 	if warning != "" {
 		h.Set("Warning", warning)
+	}
+	length, known := out.endLength(), true
+	for i, p := range plan {
+		n := p.length()
+		length += out.overhead(part{p.form.contentType(), n}, i == 0) + n
+		known = known && n >= 0
+	}
+	if known {
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	if x.head() {
 		x.WriteHeader(status)
 		return nil
 	}
-	for p, part := range parts {
-		err := x.sendPart(out, part, status, p.head(nil), func(ctx context.Context) (io.ReadCloser, error) { return p.DataSet(ctx) })
-		if err != nil {
+	for _, p := range plan {
+		if err := x.sendInstance(out, p, status); err != nil {
 			return err
 		}
 	}
 	return out.close()
 }
 
-// sendPart sends one part: what stands before, then a stream. The stream is
-// opened first, so that when nothing can be read the answer is still an error.
-func (x *exchange) sendPart(out *multipartWriter, p part, status int, before []byte, open func(context.Context) (io.ReadCloser, error)) error {
-	body, err := open(x.r.Context())
+// sendInstance sends one instance as a part. Its data set is opened first, so
+// that when the first one cannot be read the answer is still an error.
+func (x *exchange) sendInstance(out *multipartWriter, p planned, status int) error {
+	body, err := p.DataSet(x.r.Context())
 	if err != nil {
 		return err
 	}
@@ -215,13 +222,43 @@ func (x *exchange) sendPart(out *multipartWriter, p part, status int, before []b
 	if x.status == 0 {
 		x.WriteHeader(status)
 	}
-	if err := out.next(p); err != nil {
+	if err := out.next(part{p.form.contentType(), p.length()}); err != nil {
 		return err
 	}
-	if len(before) > 0 {
-		if _, err := x.Write(before); err != nil {
-			return err
-		}
+	if !p.form.stored {
+		return x.transcode(p, body)
 	}
-	return x.copy(body, p.length-int64(len(before)))
+	if _, err := x.Write(p.head(nil)); err != nil {
+		return err
+	}
+	return x.copy(body, p.Size)
+}
+
+// sendTranscoded sends one instance as a single part of unknown length.
+func (x *exchange) sendTranscoded(p planned) error {
+	h := x.Header()
+	h.Set("Content-Type", p.form.contentType())
+	h.Set("Vary", "Accept")
+	h.Set("Accept-Ranges", "none")
+	if x.head() {
+		return nil
+	}
+	body, err := p.DataSet(x.r.Context())
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return x.transcode(p, body)
+}
+
+// transcode sends the file in the syntax of its form.
+func (x *exchange) transcode(p planned, stored io.Reader) error {
+	w := bufio.NewWriterSize(x, copySize)
+	if _, err := w.Write(p.head(nil)); err != nil {
+		return err
+	}
+	if err := dicom.Transcode(w, stored, syntaxOf(p.TransferSyntaxUID), syntaxOf(p.form.syntax), dicom.Limits{}); err != nil {
+		return err
+	}
+	return w.Flush()
 }

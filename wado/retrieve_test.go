@@ -3,11 +3,15 @@ package wado_test
 import (
 	"bytes"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"lumen/dicom"
+	"lumen/internal/shareddata"
 )
 
 const asStored = `multipart/related; type="application/dicom"; transfer-syntax=*`
@@ -88,6 +92,87 @@ func TestTransferSyntaxOfInstances(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestUncompressedInstancesComeInExplicitVRLittleEndian(t *testing.T) {
+	peer(t, "dcmconv")
+	dir, compared := t.TempDir(), 0
+	explicit, _ := dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
+	eachStored(t, func(f *fixture, i instance) {
+		if i.syntax.Encapsulated || i.syntax.UID == dicom.ExplicitVRLittleEndian {
+			return
+		}
+		single := f.get(i.path(), "Accept", "application/dicom")
+		parts := f.get(i.path()).parts(t)
+		if single.status != 200 || len(parts) != 1 || !bytes.Equal(single.body, parts[0].body) {
+			t.Fatalf("%s: status %d, %d parts: %.100s", i.file, single.status, len(parts), single.body)
+		}
+		if got, want := single.header.Get("Content-Type"), "application/dicom; transfer-syntax="+dicom.ExplicitVRLittleEndian; got != want || parts[0].contentType != want {
+			t.Errorf("%s: %q and %q", i.file, got, parts[0].contentType)
+		}
+		got, err := dicom.ScanDataSet(bytes.NewReader(dataSet(t, single.body, i, dicom.ExplicitVRLittleEndian)), explicit, dicom.Limits{})
+		if err != nil {
+			t.Fatalf("%s: %v", i.file, err)
+		}
+		want, err := dicom.ScanDataSet(bytes.NewReader(i.data), i.syntax, dicom.Limits{})
+		if err != nil || got.Digest != want.Digest {
+			t.Errorf("%s: the content changed (%v)", i.file, err)
+		}
+		out := filepath.Join(dir, "x.dcm")
+		if err := os.WriteFile(out, single.body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if msg, err := exec.CommandContext(t.Context(), "dcmconv", out, filepath.Join(dir, "y.dcm")).CombinedOutput(); err != nil {
+			t.Errorf("%s: dcmconv cannot read it: %s", i.file, msg)
+		}
+		if a := f.get(i.path(), "Accept", "application/dicom; transfer-syntax="+dicom.DeflatedExplicitVRLittleEndian); a.status != 200 {
+			t.Errorf("%s deflated: status %d", i.file, a.status)
+		}
+		if a := f.get(i.path(), "Accept", "application/dicom; transfer-syntax="+i.syntax.UID); a.status != 200 || !bytes.HasSuffix(a.body, i.data) {
+			t.Errorf("%s by its own name: status %d", i.file, a.status)
+		}
+		compared++
+	})
+	if compared < 30 {
+		t.Errorf("only %d files transcoded", compared)
+	}
+}
+
+func TestAStudyInSeveralSyntaxesIsSentAsFarAsItCanBe(t *testing.T) {
+	f := newFixture(t)
+	var instances []instance
+	for n, syntax := range []string{dicom.JPEGLSLossless, dicom.JPEG2000Lossless} {
+		i, err := f.putAs(syntax, withUID(t, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		instances = append(instances, i)
+	}
+	study := "/studies/" + instances[0].study
+	if a := f.get(study); a.status != 200 || len(a.parts(t)) != 2 {
+		t.Errorf("all: status %d", a.status)
+	}
+	a := f.get(study, "Accept", `multipart/related; type="application/dicom"; transfer-syntax=`+dicom.JPEGLSLossless)
+	if a.status != 206 || len(a.parts(t)) != 1 || !strings.HasPrefix(a.header.Get("Warning"), `299 lumen "1 instances`) {
+		t.Errorf("one syntax: status %d, %v", a.status, a.header)
+	}
+	if a := f.get(study, "Accept", `multipart/related; type="application/dicom"; transfer-syntax=`+dicom.RLELossless); a.status != 406 {
+		t.Errorf("another syntax: status %d", a.status)
+	}
+	if a := f.get(study, "Accept", "application/dicom"); a.status != 406 {
+		t.Errorf("a study as a single part: status %d", a.status)
+	}
+}
+
+// withUID is a compressed still with SOP Instance UID number n.
+func withUID(t *testing.T, n int) []byte {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join(shareddata.Dir(t), "data", "dicom-test-files__CT1_JLSL.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := []byte("1.3.6.1.4.1.5962.1.1.1.1.6.20040826185059.5457")
+	return bytes.ReplaceAll(source, uid, append(bytes.Clone(uid[:len(uid)-4]), strconv.Itoa(1000+n)...))
 }
 
 func TestAcceptAsAQueryParameterGoesFirst(t *testing.T) {
