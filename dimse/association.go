@@ -76,6 +76,7 @@ func (a *Association) run(ctx context.Context) {
 		if established && s.Events.Closed != nil {
 			s.Events.Closed(a, err)
 		}
+		s.leave(a)
 		l.linger()
 		l.close()
 	}()
@@ -132,12 +133,12 @@ func (a *Association) establish(ctx context.Context) error {
 	a.CallingAE, a.CalledAE = rq.CallingAE, rq.CalledAE
 	a.ImplementationClassUID = rq.User.ImplementationClassUID
 	a.ImplementationVersionName = rq.User.ImplementationVersionName
+	ask := AssociateRequest{CallingAE: rq.CallingAE, CalledAE: rq.CalledAE,
+		Remote: a.Remote, Identity: rq.User.Identity, Plaintext: !encrypted,
+		ImplementationClassUID:    a.ImplementationClassUID,
+		ImplementationVersionName: a.ImplementationVersionName}
 	if s.Associate != nil {
-		a.Value, err = s.Associate(ctx, &AssociateRequest{CallingAE: rq.CallingAE, CalledAE: rq.CalledAE,
-			Remote: a.Remote, Identity: rq.User.Identity, Plaintext: !encrypted,
-			ImplementationClassUID:    a.ImplementationClassUID,
-			ImplementationVersionName: a.ImplementationVersionName})
-		if err != nil {
+		if a.Value, err = s.Associate(ctx, &ask); err != nil {
 			return a.refuse(rq, err)
 		}
 	}
@@ -148,7 +149,7 @@ func (a *Association) establish(ctx context.Context) error {
 	}
 	ac := a.negotiate(rq)
 	if id := rq.User.Identity; id != nil && id.ResponseRequested {
-		ac.User.IdentityResponse = []byte{} // types 1 and 2 are answered without content (PS3.7 annex D.3.3.7.2)
+		ac.User.IdentityResponse = ask.IdentityResponse
 	}
 	l.machine.on(evAcceptResponse)
 	return l.sendPDU(ac.Append(nil))

@@ -204,3 +204,7 @@ func body(t testing.TB, name string) []byte {
 	}
 	return b
 }
+
+func panicking(context.Context, *dimse.Association, *dimse.StoreRequest, io.Reader) error {
+	panic("a handler falls over")
+}

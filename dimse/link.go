@@ -164,6 +164,10 @@ func (l *link) lost(err error) error {
 	if errors.Is(err, ErrTimeout) {
 		return err
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		l.machine.on(evTimer)
+		return fmt.Errorf("ARTIM expired: %w", ErrTimeout)
+	}
 	l.machine.on(evClosed)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return ErrClosed
@@ -321,10 +325,6 @@ func (l *link) linger() {
 	l.within(l.lim.ARTIM)
 	l.between = true // no further window: ARTIM counts from its start
 	for l.machine.state == staAwaitClose {
-		if _, _, err := l.receive(); err != nil && l.machine.state == staAwaitClose {
-			if !errors.Is(err, ErrProtocol) {
-				l.machine.on(evTimer)
-			}
-		}
+		_, _, _ = l.receive() // each PDU is dropped or, when out of place, answered with an abort
 	}
 }

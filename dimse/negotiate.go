@@ -21,6 +21,11 @@ type AssociateRequest struct {
 
 	// ImplementationClassUID and VersionName tell what software the peer is.
 	ImplementationClassUID, ImplementationVersionName string
+
+	// IdentityResponse is set by Associate when it has checked Identity: the
+	// server response that the peer may have asked for, empty for types 1 and 2
+	// (PS3.7 annex D.3.3.7.2). Nil says that identities are not looked at.
+	IdentityResponse []byte
 }
 
 // Reject is an error of [Server.Associate] that decides what the peer is told.

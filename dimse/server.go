@@ -35,8 +35,8 @@ type Server struct {
 	closing   atomic.Bool
 	mu        sync.Mutex
 	listeners map[net.Listener]bool
-	live      map[*Association]*list.Element // the element is in halfOpen until a request has come
-	halfOpen  list.List                      // oldest first
+	live      map[*Association]*list.Element
+	halfOpen  list.List // connections without an association, not yet or no more; oldest first
 	peers     map[netip.Addr]int
 	admitted  map[*Association]bool
 	wg        sync.WaitGroup
@@ -107,23 +107,26 @@ func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
 		conn.Close()
 		return
 	}
-	if s.halfOpen.Len() >= lim.HalfOpen {
-		// Whoever holds connections open without asking for anything loses the
-		// oldest of them: real peers ask at once.
-		oldest := s.halfOpen.Front()
-		s.halfOpen.Remove(oldest).(*Association).link.conn.Close()
-	}
 	a.link = newLink(conn, lim, true)
 	if s.live == nil {
 		s.live = make(map[*Association]*list.Element)
 		s.peers = make(map[netip.Addr]int)
 		s.admitted = make(map[*Association]bool)
 	}
-	s.live[a] = s.halfOpen.PushBack(a)
+	s.waiting(a)
 	s.wg.Go(func() {
 		defer s.forget(a)
 		a.run(ctx)
 	})
+}
+
+// waiting puts a connection without an association on the list of those. Whoever
+// holds many open loses the oldest of them: real peers ask, or close, at once.
+func (s *Server) waiting(a *Association) {
+	if s.halfOpen.Len() >= a.link.lim.HalfOpen {
+		s.halfOpen.Remove(s.halfOpen.Front()).(*Association).link.conn.Close()
+	}
+	s.live[a] = s.halfOpen.PushBack(a)
 }
 
 // opened takes an association off the list of half-open connections.
@@ -146,12 +149,11 @@ func (s *Server) admit(a *Association) error {
 	return nil
 }
 
-// forget drops an association that has ended.
-func (s *Server) forget(a *Association) {
+// leave ends the counting of an association that is over, though its connection
+// may wait for the peer to close it.
+func (s *Server) leave(a *Association) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.halfOpen.Remove(s.live[a])
-	delete(s.live, a)
 	if s.admitted[a] {
 		delete(s.admitted, a)
 		addr := a.Remote.Addr()
@@ -159,6 +161,18 @@ func (s *Server) forget(a *Association) {
 			delete(s.peers, addr)
 		}
 	}
+	s.halfOpen.Remove(s.live[a])
+	if a.link.machine.state == staAwaitClose {
+		s.waiting(a)
+	}
+}
+
+// forget drops a connection that is closed.
+func (s *Server) forget(a *Association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halfOpen.Remove(s.live[a])
+	delete(s.live, a)
 }
 
 // Shutdown stops accepting, lets every operation that has begun finish, aborts
