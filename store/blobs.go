@@ -37,7 +37,9 @@ type Blobs interface {
 	// bytes, the name and every folder above it survive a power failure. On any
 	// error, that of write included (returned wrapped), nothing remains under
 	// name that was not there before. An object that exists is replaced in one
-	// step: a concurrent Open sees the whole old or the whole new one.
+	// step: a concurrent Open sees the whole old or the whole new one. Where the
+	// answer of a remote server was lost, the whole new object may be there in
+	// spite of an error.
 	//
 	// Size is the exact number of bytes when the caller knows it, else -1; a
 	// write that gives a different number than announced is an error. Write is
