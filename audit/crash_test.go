@@ -37,7 +37,7 @@ func trial(ctx context.Context, h home, n int) (acknowledged int, err error) {
 // The process dies at any operation on files, with or without the operation's
 // effect, and the disk keeps any part of what was not synced.
 func TestCrashAtEveryOperation(t *testing.T) {
-	const n = 90 // three segments
+	const n = 45 // two segments
 	count := durable.NewFaults(durable.NewMem(0))
 	if _, err := trial(t.Context(), newHome(t, count, "/audit"), n); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func checkAfterCrash(t *testing.T, h home, acknowledged, n, at int) {
 // A fault that passes: one operation fails, the log says so or goes on, and
 // what it acknowledged is there.
 func TestEveryOperationFailsOnce(t *testing.T) {
-	const n = 90
+	const n = 45
 	count := durable.NewFaults(durable.NewMem(0))
 	if _, err := trial(t.Context(), newHome(t, count, "/audit"), n); err != nil {
 		t.Fatal(err)

@@ -39,12 +39,12 @@ func FuzzParseLeaf(f *testing.F) {
 func FuzzSegment(f *testing.F) {
 	h, _ := memHome(f)
 	l := h.open(f)
-	fill(f, l, 0, 8)
+	fill(f, l, 0, 3)
 	closeLog(f, l)
 	segment := h.read(f, segmentFile(0))
 	_, offsets := parseFrames(segment)
 	f.Add(segment[headerPage:offsets[len(offsets)-1]], false)
-	f.Add(segment[headerPage:offsets[3]], true)
+	f.Add(segment[headerPage:offsets[2]], true)
 	f.Add(bytes.Repeat([]byte{0xff}, 100), true)
 	f.Fuzz(func(t *testing.T, content []byte, mend bool) {
 		if len(content) > len(segment)-headerPage {
