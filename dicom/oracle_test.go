@@ -63,7 +63,7 @@ func TestJSONAgreesWithDCMTK(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := e.Path
-			if ts.Encapsulated { // dcm2json refuses fragments: it gets what is before them
+			if ts.Encapsulated || len(body) > 64<<10 && !ts.Deflated { // dcm2json refuses fragments, and takes long
 				path, body = headerFile(t, body, ts)
 			}
 			theirs, err := exec.Command(dcm2json, "-q", "-ee", "-fc", path).Output()
@@ -107,7 +107,10 @@ func headerFile(t *testing.T, body []byte, ts dicom.TransferSyntax) (string, []b
 	}
 	body = body[:s.BodyOffset]
 	path := filepath.Join(t.TempDir(), "header.dcm")
-	file := append(dicom.FileMeta{TransferSyntaxUID: dicom.ExplicitVRLittleEndian}.AppendTo(nil), body...)
+	if ts.Encapsulated {
+		ts.UID = dicom.ExplicitVRLittleEndian
+	}
+	file := append(dicom.FileMeta{TransferSyntaxUID: ts.UID}.AppendTo(nil), body...)
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}

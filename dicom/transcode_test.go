@@ -120,6 +120,9 @@ func TestTranscodeAgreesWithPydicom(t *testing.T) {
 			t.Fatal(err)
 		}
 		for j, to := range uncompressed(t) {
+			if len(body) > 256<<10 && to.Deflated && !from.Encapsulated {
+				continue // takes long
+			}
 			var out bytes.Buffer
 			err := dicom.Transcode(&out, bytes.NewReader(body), from, to, dicom.Limits{})
 			if from.Encapsulated {
