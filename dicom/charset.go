@@ -72,14 +72,16 @@ func normalTerm(term string) string {
 func (c CharacterSet) Decode(vr VR, b []byte) []string { return c.decode(vr, b) }
 
 func (c CharacterSet) decode(vr VR, b []byte) []string {
+	return c.decodeWith(textDecoder{split: vr.Multiple()}, vr, b)
+}
+
+func (c CharacterSet) decodeWith(d textDecoder, vr VR, b []byte) []string {
 	if isASCIIBytes(b) {
 		if vr.Multiple() {
 			return strings.Split(string(b), `\`)
 		}
 		return []string{string(b)}
 	}
-	var d textDecoder
-	d.split = vr.Multiple()
 	switch enc := c.whole(); enc {
 	case nil:
 		d.iso2022(c.codings(), vr == dict.PN, b)
@@ -94,6 +96,7 @@ func (c CharacterSet) decode(vr VR, b []byte) []string {
 // textDecoder gathers the values of an element.
 type textDecoder struct {
 	split bool // at backslashes
+	raw   bool // bytes that are no characters stay as they are
 	list  []string
 	text  strings.Builder
 }
@@ -112,6 +115,10 @@ func (d *textDecoder) ascii(c byte) {
 
 // escape shows a byte that is no character.
 func (d *textDecoder) escape(c byte) {
+	if d.raw {
+		d.text.WriteByte(c)
+		return
+	}
 	d.text.Write([]byte{'\\', '0' + c>>6, '0' + c>>3&7, '0' + c&7})
 }
 
@@ -235,6 +242,7 @@ func ascii(b []byte) []string {
 
 // Recode brings all text of d and its items to UTF-8, and Specific Character
 // Set to ISO_IR 192, or leaves d alone when all of it is ASCII without one.
+// Bytes that are no characters of the set stay as they are.
 func (d *DataSet) Recode() {
 	d.recode(false)
 }
@@ -253,7 +261,7 @@ func (d *DataSet) recode(item bool) {
 	for i := range d.elems {
 		e := &d.elems[i]
 		if e.vr.UsesCharacterSet() && !isASCIIBytes(e.value) {
-			s := strings.TrimRight(strings.Join(c.decode(e.vr, e.value), `\`), " \x00")
+			s := strings.TrimRight(strings.Join(c.decodeWith(textDecoder{raw: true}, e.vr, e.value), `\`), " \x00")
 			if len(s)&1 != 0 {
 				s += " "
 			}

@@ -1,0 +1,307 @@
+package dicom_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+)
+
+// fuzzSyntaxes are those whose encodings differ.
+var fuzzSyntaxes = []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian, dicom.ExplicitVRBigEndian,
+	dicom.DeflatedExplicitVRLittleEndian, dicom.JPEGBaseline8Bit}
+
+func fuzzSyntax(t testing.TB, n byte) dicom.TransferSyntax {
+	return syntax(t, fuzzSyntaxes[int(n)%len(fuzzSyntaxes)])
+}
+
+// addDataSets seeds a target with data sets in each syntax.
+func addDataSets(f *testing.F) {
+	for i, uid := range fuzzSyntaxes[:4] {
+		b, err := native(1, 3, 3, make([]byte, 4)).Encode(syntax(f, uid))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(byte(i), b)
+	}
+	f.Add(byte(4), []byte("\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\x00\x00\x00\x00"+
+		"\xFE\xFF\x00\xE0\x02\x00\x00\x00ab\xFE\xFF\xDD\xE0\x00\x00\x00\x00"))
+	f.Add(byte(1), []byte("\x09\x00\x01\x10UN\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF"+
+		"\x10\x00\x20\x00\x02\x00\x00\x00id\xFE\xFF\x0D\xE0\x00\x00\x00\x00\xFE\xFF\xDD\xE0\x00\x00\x00\x00"))
+}
+
+// tokens reads all of a data set: the tokens, and all values one after the other.
+func tokens(src io.Reader, ts dicom.TransferSyntax) (list []dicom.Token, values []byte, findings dicom.Findings, err error) {
+	r := dicom.NewReader(src, ts, dicom.Limits{Elements: 10000})
+	for {
+		t, err := r.Next()
+		if err != nil {
+			return list, values, r.Findings(), err
+		}
+		list = append(list, t)
+		if t.Kind == dicom.ElementToken || t.Kind == dicom.Fragment {
+			v, err := io.ReadAll(r)
+			values = append(values, v...)
+			if err != nil {
+				return list, values, r.Findings(), err
+			}
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	addDataSets(f)
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		ts := fuzzSyntax(t, n)
+		whole, values, findings, err := tokens(bytes.NewReader(b), ts)
+		var open []dicom.Kind
+		for _, tok := range whole {
+			switch tok.Kind {
+			case dicom.SequenceStart, dicom.ItemStart, dicom.FragmentsStart:
+				open = append(open, tok.Kind)
+			case dicom.SequenceEnd, dicom.ItemEnd, dicom.FragmentsEnd:
+				want := map[dicom.Kind]dicom.Kind{dicom.SequenceEnd: dicom.SequenceStart, dicom.ItemEnd: dicom.ItemStart,
+					dicom.FragmentsEnd: dicom.FragmentsStart}[tok.Kind]
+				if len(open) == 0 || open[len(open)-1] != want {
+					t.Fatalf("%v closes %v", tok.Kind, open)
+				}
+				open = open[:len(open)-1]
+			}
+		}
+		if err == io.EOF && len(open) > 0 {
+			t.Fatalf("the end inside of %v", open)
+		}
+		split, splitValues, splitFindings, splitErr := tokens(iotest.OneByteReader(bytes.NewReader(b)), ts)
+		if len(split) != len(whole) || !bytes.Equal(values, splitValues) || (err == io.EOF) != (splitErr == io.EOF) || findings != splitFindings {
+			t.Fatalf("byte by byte: %d tokens, %v; at once: %d, %v", len(split), splitErr, len(whole), err)
+		}
+	})
+}
+
+func FuzzScan(f *testing.F) {
+	addDataSets(f)
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		ts := fuzzSyntax(t, n)
+		s, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{Elements: 10000})
+		if err != nil {
+			return
+		}
+		if s.Size != int64(len(b)) || s.BodyOffset > s.Size {
+			t.Fatalf("size %d of %d, body at %d", s.Size, len(b), s.BodyOffset)
+		}
+		for e := range s.Header.All() {
+			s.Header.Strings(e.Tag)
+			s.Header.Ints(e.Tag)
+		}
+		frames, err := s.Frames()
+		if err != nil {
+			return
+		}
+		for i := range min(frames.Len(), 100) {
+			extents, _, _, err := frames.Frame(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range extents {
+				if x.Offset < 0 || x.Length < 0 || x.End() > s.Inflated {
+					t.Fatalf("frame %d is at %d to %d of %d", i, x.Offset, x.End(), s.Inflated)
+				}
+			}
+		}
+		if _, err := dicom.AppendJSON(nil, s.Header, dicom.JSONOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzParseAndEncode(f *testing.F) {
+	addDataSets(f)
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		ts := fuzzSyntax(t, n)
+		d, err := dicom.ParseDataSet(b, ts)
+		if err != nil {
+			return
+		}
+		first, err := d.Encode(ts)
+		if errors.Is(err, dicom.ErrOmitted) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := dicom.ParseDataSet(first, ts)
+		if err != nil {
+			t.Fatalf("%v in %q", err, first)
+		}
+		second, err := again.Encode(ts)
+		if err != nil || !bytes.Equal(first, second) {
+			t.Fatalf("%q became %q, %v", first, second, err)
+		}
+	})
+}
+
+func FuzzTranscode(f *testing.F) {
+	addDataSets(f)
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		from, to := fuzzSyntax(t, n), fuzzSyntax(t, n/8)
+		var out bytes.Buffer
+		if dicom.Transcode(&out, bytes.NewReader(b), from, to, dicom.Limits{Elements: 10000}) != nil || from.UID == to.UID {
+			return
+		}
+		if _, _, findings, err := tokens(bytes.NewReader(b), from); err != io.EOF || findings.Any() {
+			return
+		}
+		if _, _, findings, err := tokens(bytes.NewReader(out.Bytes()), to); err != io.EOF && !findings.Any() {
+			t.Fatalf("what was transcoded cannot be read: %v", err)
+		}
+	})
+}
+
+func FuzzFileMeta(f *testing.F) {
+	f.Add(dicom.FileMeta{TransferSyntaxUID: dicom.ExplicitVRLittleEndian}.AppendTo(nil))
+	f.Add([]byte("DICM\x02\x00\x10\x00UI\x04\x001.2\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, r, err := dicom.ReadFileMeta(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		rest, err := io.ReadAll(r)
+		if err != nil || len(rest) > len(b) {
+			t.Fatalf("%d bytes of %d, %v", len(rest), len(b), err)
+		}
+		m.Findings = dicom.Findings{}
+		if m.ImplementationClassUID == "" {
+			return // is filled in
+		}
+		again, _, err := dicom.ReadFileMeta(bytes.NewReader(m.AppendTo(nil)))
+		if err != nil || again != m && len(b) < 60000 {
+			t.Fatalf("%+v became %+v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzParseJSON(f *testing.F) {
+	b, err := dicom.AppendJSON(nil, sample(), dicom.JSONOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"00100010":{"vr":"PN","Value":[{"Alphabetic":"ä"},null]},"00101030":{"vr":"DS","Value":[1.5e3,"x"]}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := dicom.ParseJSON(b)
+		if err != nil {
+			return
+		}
+		first, _ := dicom.AppendJSON(nil, d, dicom.JSONOptions{})
+		again, err := dicom.ParseJSON(first)
+		if err != nil {
+			t.Fatalf("%v in %s", err, first)
+		}
+		second, _ := dicom.AppendJSON(nil, again, dicom.JSONOptions{})
+		third, err := dicom.ParseJSON(second)
+		if err != nil {
+			t.Fatalf("%v in %s", err, second)
+		}
+		if last, _ := dicom.AppendJSON(nil, third, dicom.JSONOptions{}); !bytes.Equal(second, last) {
+			t.Fatalf("%s became %s", second, last)
+		}
+	})
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("ISO_IR 192", []byte("Müller^J"))
+	f.Add(`\ISO 2022 IR 87`, []byte("\x1B$B;3ED\x1B(B^a"))
+	f.Add(`ISO 2022 IR 13\ISO 2022 IR 149`, []byte("\xD4\x1B$)C\xFB\xF3\\"))
+	f.Add("GB18030", []byte("\x81\x30\x86\x30"))
+	f.Fuzz(func(t *testing.T, terms string, b []byte) {
+		c := dicom.NewCharacterSet(terms)
+		for _, vr := range []dicom.VR{dict.PN, dict.LO, dict.LT} {
+			values := c.Decode(vr, b)
+			for _, v := range values {
+				if !utf8.ValidString(v) {
+					t.Fatalf("%q is no UTF-8", v)
+				}
+			}
+			c.Encode(vr, values...)
+		}
+		var d dicom.DataSet
+		d.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte(terms))
+		d.SetBytes(dict.PatientName, dict.PN, b)
+		want := strings.Join(d.Strings(dict.PatientName), `\`)
+		d.Recode()
+		if got := strings.Join(d.Strings(dict.PatientName), `\`); got != want && !strings.Contains(want, `\`) {
+			t.Fatalf("%q became %q", want, got)
+		}
+	})
+}
+
+func FuzzMatcher(f *testing.F) {
+	f.Add(byte(0), "a*b?c", "aXbüc", true)
+	f.Add(byte(4), "20240101-", "20240102", false)
+	f.Add(byte(6), "20240101120000-0500-2025", "2024", false)
+	f.Fuzz(func(t *testing.T, n byte, pattern, value string, fuzzy bool) {
+		vrs := []dicom.VR{dict.LO, dict.PN, dict.UI, dict.CS, dict.DA, dict.TM, dict.DT, dict.IS, dict.DS}
+		m, err := dicom.NewMatcher(vrs[int(n)%len(vrs)], pattern, fuzzy)
+		if err == nil {
+			m.Match(value)
+			m.Exact()
+			m.List()
+			if lo, hi, ok := m.Range(); ok && lo == "" && hi == "" {
+				t.Fatalf("%q is a range without ends", pattern)
+			}
+		}
+		if len(pattern) > 50 || len(value) > 200 || !utf8.ValidString(pattern) || !utf8.ValidString(value) {
+			return
+		}
+		expr := strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern))
+		if want := regexp.MustCompile(`(?s)\A` + expr + `\z`).MatchString(value); dicom.Glob(pattern, value) != want {
+			t.Fatalf("Glob(%q, %q) = %v", pattern, value, !want)
+		}
+	})
+}
+
+func FuzzFrameTable(f *testing.F) {
+	s, err := dicom.ScanDataSet(bytes.NewReader(mustEncode(f, native(1, 3, 3, make([]byte, 4)))), syntax(f, dicom.ExplicitVRLittleEndian), dicom.Limits{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	table, err := s.Frames()
+	if err != nil {
+		f.Fatal(err)
+	}
+	b, _ := table.MarshalBinary()
+	f.Add(b)
+	f.Add([]byte{2, 2, 100, 10, 8, 20, 2, 0, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var table, again dicom.FrameTable
+		if table.UnmarshalBinary(b) != nil {
+			return
+		}
+		for _, i := range []int{0, table.Len() - 1, table.Len()} {
+			table.Frame(i)
+		}
+		first, _ := table.MarshalBinary()
+		if err := again.UnmarshalBinary(first); err != nil {
+			t.Fatalf("%v in % X", err, first)
+		}
+		if second, _ := again.MarshalBinary(); !bytes.Equal(first, second) {
+			t.Fatalf("% X became % X", first, second)
+		}
+	})
+}
+
+func mustEncode(t testing.TB, d *dicom.DataSet) []byte {
+	t.Helper()
+	b, err := d.Encode(syntax(t, dicom.ExplicitVRLittleEndian))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
