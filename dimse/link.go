@@ -261,14 +261,12 @@ func (l *link) classify(h pdu.Header) (event, pdu.AbortReason) {
 func (l *link) body(n int) ([]byte, error) {
 	var b []byte
 	for len(b) < n {
-		part, err := l.in.Peek(1)
-		if err == nil {
-			part, _ = l.in.Peek(min(n-len(b), l.in.Buffered()))
-			b = append(b, part...)
-			l.in.Discard(len(part))
-			continue
+		if _, err := l.in.Peek(1); err != nil {
+			return nil, l.lost(err)
 		}
-		return nil, l.lost(err)
+		part, _ := l.in.Peek(min(n-len(b), l.in.Buffered()))
+		b = append(b, part...)
+		l.in.Discard(len(part))
 	}
 	return b, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"lumen/dicom"
 	"lumen/dimse"
 )
 
@@ -16,17 +15,25 @@ func (s *Server) get(ctx context.Context, a *dimse.Association, rq *dimse.GetReq
 	if err != nil {
 		return dimse.SubOperations{}, err
 	}
+	var contexts []dimse.Context
+	for _, c := range a.Contexts() {
+		if c.PeerIsSCP {
+			contexts = append(contexts, c)
+		}
+	}
 	n := s.send(ctx, r.instances, func(ctx context.Context, p *prepared) (dimse.Status, error) {
 		if p.err != nil {
 			return 0, fmt.Errorf("read the object: %w", p.err)
 		}
-		ts, ok := dicom.LookupTransferSyntax(p.instance.TransferSyntaxUID)
-		if !ok {
-			return 0, dimse.ErrNoContext
+		from, to, err := choose(contexts, p.instance)
+		if err != nil {
+			return 0, err
 		}
-		sub := p.request(ts)
+		sub := p.request(to)
 		sub.Priority = rq.Priority
-		return store(ctx, sub, p.reader())
+		data := p.open(from, to)
+		defer data.Close()
+		return store(ctx, sub, data)
 	}, progress)
 	r.close(outcome(ctx, n, nil))
 	return n, nil

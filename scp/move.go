@@ -7,10 +7,8 @@ import (
 	"log/slog"
 	"time"
 
-	"lumen/dicom"
 	"lumen/dimse"
 	"lumen/dimse/pdu"
-	"lumen/store"
 )
 
 // move sends what an identifier selects to a configured destination (PS3.4
@@ -31,28 +29,12 @@ func (s *Server) move(ctx context.Context, a *dimse.Association, rq *dimse.MoveR
 		dialer:   dimse.Dialer{CallingAE: s.cfg.AETitle, TLS: to.TLS, Limits: s.cfg.Limits},
 		origin:   dimse.MoveOriginator{AE: a.CallingAE, MessageID: rq.MessageID},
 		priority: rq.Priority,
-		batches:  batches(r.instances)}
+		offers:   offers(r.instances)}
 	defer c.release(ctx)
 	n := s.send(ctx, r.instances, c.store, progress)
 	err = c.unreachable(n)
 	r.close(outcome(ctx, n, err))
 	return n, err
-}
-
-// group is what needs one presentation context.
-type group struct{ sopClass, transferSyntax string }
-
-// batches numbers the groups by the association that they can share: 128 in
-// each.
-func batches(instances []*store.Instance) map[group]int {
-	numbers := make(map[group]int)
-	for _, i := range instances {
-		g := group{i.SOPClassUID, i.TransferSyntaxUID}
-		if _, ok := numbers[g]; !ok {
-			numbers[g] = len(numbers) / dimse.MaxContexts
-		}
-	}
-	return numbers
 }
 
 // courier sends objects to one destination over one association at a time.
@@ -62,11 +44,11 @@ type courier struct {
 	dialer   dimse.Dialer
 	origin   dimse.MoveOriginator
 	priority uint16
-	batches  map[group]int
+	offers   map[group]int // see offers
 	log      *slog.Logger
 
 	client *dimse.Client
-	batch  int   // that the client's contexts are for
+	batch  int   // of the offers that the client made
 	down   error // why nothing more is tried
 }
 
@@ -128,17 +110,18 @@ func retryable(err error) bool {
 
 // once sends one object.
 func (c *courier) once(ctx context.Context, p *prepared) (dimse.Status, error) {
-	g := group{p.instance.SOPClassUID, p.instance.TransferSyntaxUID}
-	ts, ok := dicom.LookupTransferSyntax(g.transferSyntax)
-	if !ok {
-		return 0, dimse.ErrNoContext
-	}
-	if err := c.connect(ctx, c.batches[g]); err != nil {
+	if err := c.connect(ctx, c.offers[group{p.instance.SOPClassUID, p.instance.TransferSyntaxUID}]); err != nil {
 		return 0, err
 	}
-	rq := p.request(ts)
+	from, to, err := choose(c.client.Accepted(p.instance.SOPClassUID), p.instance)
+	if err != nil {
+		return 0, err
+	}
+	rq := p.request(to)
 	rq.MoveOriginator, rq.Priority = c.origin, c.priority
-	status, err := c.client.Store(ctx, rq, p.reader())
+	data := p.open(from, to)
+	status, err := c.client.Store(ctx, rq, data)
+	data.Close()
 	var source *dimse.SourceError
 	switch {
 	case err == nil, errors.Is(err, dimse.ErrNoContext), errors.As(err, &source) && !source.Aborted:
@@ -159,7 +142,7 @@ func (c *courier) connect(ctx context.Context, batch int) error {
 	}
 	c.release(ctx)
 	var contexts []dimse.PresentationContext
-	for g, n := range c.batches {
+	for g, n := range c.offers {
 		if n == batch {
 			contexts = append(contexts, dimse.PresentationContext{SOPClass: g.sopClass, TransferSyntaxes: []string{g.transferSyntax}})
 		}

@@ -322,3 +322,25 @@ func TestStoreStatuses(t *testing.T) {
 		t.Errorf("with the journal down: %v, %v", status, err)
 	}
 }
+
+func TestReceiverThatTakesOnlyImplicitVR(t *testing.T) {
+	implicit, _ := dicom.LookupTransferSyntax(dicom.ImplicitVRLittleEndian)
+	only := func(_ string, offered []string) string {
+		if slices.Contains(offered, implicit.UID) {
+			return implicit.UID
+		}
+		return ""
+	}
+	r := receive(t, only, nil)
+	n := start(t, to("THERE", r.addr))
+	d := image(1, 1, func(d *dicom.DataSet) { d.SetBytes(dict.PixelData, dict.OW, make([]byte, 2<<20)) })
+	n.put(t, d, image(1, 2))
+	counts, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	if err != nil || counts.Completed != 2 {
+		t.Fatal(counts, err)
+	}
+	got, err := dicom.ParseDataSet(r.got[d.String(dict.SOPInstanceUID)], implicit)
+	if err != nil || got.Len() != d.Len() || !bytes.Equal(got.Raw(dict.PixelData), d.Raw(dict.PixelData)) {
+		t.Errorf("the data set was not turned into Implicit VR: %v", err)
+	}
+}
