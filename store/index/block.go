@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"sort"
+	"strings"
 )
 
 // The columns of the study table. A text column keeps decoded UTF-8; those in
@@ -100,8 +101,9 @@ type block struct {
 
 // text is one text column: all texts of a block in a row, for fast scanning.
 type text struct {
-	data []byte   // each text, then a separator
-	ends []uint32 // where the separator of each text stands
+	data  []byte   // each text, then a separator
+	ends  []uint32 // where the separator of each text stands
+	parts bool     // a text may have several values or component groups
 }
 
 func (t *text) start(i int) int {
@@ -153,7 +155,9 @@ func (b *block) add(r *columns) {
 	}
 	for c := range b.texts {
 		t := &b.texts[c]
-		t.data = append(append(t.data, r.text(c)...), separator)
+		s := r.text(c)
+		t.data = append(append(t.data, s...), separator)
+		t.parts = t.parts || strings.ContainsAny(s, `=\`)
 		t.ends = append(t.ends, uint32(len(t.data)-1))
 	}
 	for c, column := range hashedColumn {
@@ -174,6 +178,7 @@ func (b *block) addSpan(o *block, i, j int) {
 	for c := range b.texts {
 		t, from := &b.texts[c], &o.texts[c]
 		start, end := from.start(i), int(from.ends[j-1])+1
+		t.parts = t.parts || from.parts
 		shift := uint32(len(t.data) - start) // may wrap: the sum below does not
 		t.data = append(t.data, from.data[start:end]...)
 		for _, e := range from.ends[i:j] {

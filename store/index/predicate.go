@@ -1,6 +1,9 @@
 package index
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // predicate is what a search asks of a column of the study table. It never
 // passes over a study that the query matches; it may stop at one that the query
@@ -96,6 +99,9 @@ type textHolds struct {
 
 func (p textHolds) next(b *block, i int) int {
 	t := &b.texts[p.column]
+	if p.pattern.prefix != "" && !t.parts {
+		return p.nextPrefix(t, i)
+	}
 	for i < len(t.ends) {
 		offset := t.start(i)
 		at := p.pattern.find(t.data[offset:])
@@ -109,6 +115,21 @@ func (p textHolds) next(b *block, i int) int {
 			return i
 		}
 		i++
+	}
+	return i
+}
+
+// nextPrefix is next for a pattern with a literal beginning, in a column whose
+// texts have one part each: it looks at the beginnings only.
+func (p textHolds) nextPrefix(t *text, i int) int {
+	prefix, data, start := p.pattern.prefix, t.data, t.start(i)
+	for ; i < len(t.ends); i++ {
+		end := int(t.ends[i])
+		if data[start] == prefix[0] && end-start >= len(prefix) && string(data[start:start+len(prefix)]) == prefix && // an empty text has its separator
+			p.pattern.match(data[start:end]) {
+			return i
+		}
+		start = end + 1
 	}
 	return i
 }
@@ -135,7 +156,9 @@ type pattern struct {
 	pieces   []string // between the stars, in order; each may hold '?'
 	fromHere bool     // the first piece stands at the beginning
 	toEnd    bool     // the last piece stands at the end
+	prefix   string   // the beginning without wildcards
 	needle   string   // the longest part without wildcards
+	bytes    []byte   // of the needle
 	rare     int      // the byte of the needle that names hold least
 }
 
@@ -154,6 +177,10 @@ func newPattern(s string) pattern {
 			}
 		}
 	}
+	if p.fromHere && len(p.pieces) > 0 {
+		p.prefix, _, _ = strings.Cut(p.pieces[0], "?")
+	}
+	p.bytes = []byte(p.needle)
 	best := 256
 	for i := range len(p.needle) {
 		if f := int(frequency(p.needle[i])); f < best {
@@ -164,13 +191,15 @@ func newPattern(s string) pattern {
 }
 
 // find returns where the needle first stands in data, -1 when nowhere. It looks
-// for the needle's rarest byte, which the machine does many bytes at a time.
+// for the needle's rarest byte, which the machine does many bytes at a time;
+// where that is not so rare, for all of it.
 func (p *pattern) find(data []byte) int {
 	n := len(p.needle)
 	if n == 0 {
 		return 0
 	}
 	c := p.needle[p.rare]
+	misses := 0
 	for from := p.rare; from < len(data); {
 		at := bytes.IndexByte(data[from:], c)
 		if at < 0 {
@@ -184,6 +213,13 @@ func (p *pattern) find(data []byte) int {
 			return start
 		}
 		from += at + 1
+		if misses++; misses > 2+from/64 {
+			start = from - p.rare
+			if at = bytes.Index(data[start:], p.bytes); at >= 0 {
+				at += start
+			}
+			return at
+		}
 	}
 	return -1
 }
