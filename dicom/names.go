@@ -40,8 +40,8 @@ func FoldName(name string) string {
 // fuzzyName reports whether each word of a folded pattern is, without its
 // accents, the start of some word of the folded name, or sounds like one.
 func fuzzyName(pattern, name string) bool {
-	words := nameWords(name)
-	for _, p := range nameWords(pattern) {
+	words := NameWords(name)
+	for _, p := range NameWords(pattern) {
 		if !anyWord(p, words) {
 			return false
 		}
@@ -59,8 +59,9 @@ func anyWord(p string, words []string) bool {
 	return false
 }
 
-// nameWords splits a folded name into words without accents.
-func nameWords(name string) []string {
+// NameWords splits a folded name into words without accents: what fuzzy
+// matching compares.
+func NameWords(name string) []string {
 	return strings.FieldsFunc(plain(name), func(r rune) bool {
 		return r == '^' || r == '=' || r == ' ' || r == '-' || r == ',' || r == '.' || r == '\''
 	})

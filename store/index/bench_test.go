@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/store"
 	"lumen/store/index"
@@ -60,27 +62,13 @@ func benchIndex(b *testing.B, n int) *index.DB {
 		dir = b.TempDir()
 	}
 	path := filepath.Join(dir, fmt.Sprintf("index-%d", n))
-	db := open(b, path)
-	if db.Stats().Studies == 0 {
-		began, r := time.Now(), rand.New(rand.NewPCG(1, 2))
-		rows := make([]store.Row, 0, 500)
-		for i := range n {
-			if rows = append(rows, benchRow(r, i)); len(rows) == cap(rows) || i == n-1 {
-				put(b, db, store.Position(i), rows...)
-				rows = rows[:0]
-			}
-		}
-		if err := db.Sync(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-		b.Logf("put %d studies in %v", n, time.Since(began))
-	}
-	if err := db.Close(); err != nil {
-		b.Fatal(err)
+	if _, err := os.Stat(path); err != nil {
+		r := rand.New(rand.NewPCG(1, 2))
+		index.FillStudies(b, config(path), n, func(i int) store.Row { return benchRow(r, i) })
 	}
 	before := liveHeap()
 	began := time.Now()
-	db = open(b, path)
+	db := open(b, path)
 	took := time.Since(began)
 	info, err := os.Stat(path)
 	if err != nil {
@@ -118,6 +106,8 @@ func BenchmarkStudySearch(b *testing.B) {
 		{"name infix", []any{dict.PatientName, "*qvist-dub*"}},
 		{"name infix, none such", []any{dict.PatientName, "*ttil*"}},
 		{"name exact", []any{dict.PatientName, "HAYASHI-OKAFOR^IDA Q"}},
+		{"fuzzy name", []any{dict.PatientName, "kowalzka tanaca"}},
+		{"fuzzy name, none such", []any{dict.PatientName, "schmitt xavier"}},
 		{"patient id", []any{dict.PatientID, fmt.Sprintf("PID%07d", n/4)}},
 		{"patient id pattern", []any{dict.PatientID, fmt.Sprintf("*%06d", n/4)}},
 		{"accession", []any{dict.AccessionNumber, fmt.Sprintf("A%09d", n/3)}},
@@ -131,8 +121,13 @@ func BenchmarkStudySearch(b *testing.B) {
 			found := 0
 			for b.Loop() {
 				began := time.Now()
-				q := query(b, store.StudyLevel, c.keys...)
-				q.Limit = 100
+				q := store.NewQuery(store.StudyLevel)
+				q.Limit, q.Fuzzy = 100, strings.HasPrefix(c.name, "fuzzy")
+				for i := 0; i < len(c.keys); i += 2 {
+					if err := q.Match(c.keys[i].(dicom.Tag), c.keys[i+1].(string)); err != nil {
+						b.Fatal(err)
+					}
+				}
 				q.Include()
 				found = len(search(b, db, q))
 				times = append(times, time.Since(began))

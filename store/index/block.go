@@ -18,6 +18,7 @@ const (
 	columnReferring // folded
 	columnStudyID
 	columnSex
+	columnSounds // of the words of the name, see sound.go
 	textColumns
 )
 

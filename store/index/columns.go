@@ -18,6 +18,7 @@ var columnTags = [textColumns]dicom.Tag{
 	columnReferring:   dict.ReferringPhysicianName,
 	columnStudyID:     dict.StudyID,
 	columnSex:         dict.PatientSex,
+	columnSounds:      0, // of no attribute
 }
 
 // textColumn returns the text column of an attribute.
@@ -73,6 +74,8 @@ func (x *extractor) columns(t token, r *studyRecord) (columns, error) {
 		x.add(column, raw, d)
 		c.ends[column] = uint32(len(x.texts))
 	}
+	x.texts = appendSounds(x.texts, string(x.texts[:c.ends[columnName]]))
+	c.ends[columnSounds] = uint32(len(x.texts))
 	c.texts = string(x.texts)
 	c.modalities = x.sets.number(strings.Join(r.modalities.values(), `\`))
 	c.key.date, c.key.token = c.numbers[columnStudyDate], t

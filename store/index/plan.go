@@ -114,8 +114,11 @@ func textPredicate(column int, k *store.Key) (predicate, bool) {
 		return h, true
 	}
 	value := strings.Trim(k.Value, " \x00")
-	if k.Fuzzy || strings.Contains(value, `\`) {
+	if strings.Contains(value, `\`) {
 		return nil, false
+	}
+	if k.Fuzzy {
+		return newSoundsLike(k), column == columnName
 	}
 	if foldedColumn[column] {
 		value = dicom.FoldName(value)

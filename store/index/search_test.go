@@ -157,7 +157,7 @@ var (
 	modalities = []string{"", "ES", "SR", "ES", "CT"}
 
 	keyValues = map[dicom.Tag][]string{
-		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*", "=山田*", "meller", "smith^x"},
+		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*", "=山田*", "meller", "smith^x", "mueller anna", "taro", "aase", "ann m*"},
 		dict.PatientID:                  {"7", "*7", "P?7", `7\0007`, "none"},
 		dict.AccessionNumber:            {"7", "0*", "p7"},
 		dict.StudyDate:                  {"20240229", "20240229-20240301", "-20240229", "20240301-", "20250101-"},
