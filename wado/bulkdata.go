@@ -1,8 +1,10 @@
 package wado
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"slices"
 
 	"lumen/dicom"
 	"lumen/store"
@@ -48,7 +50,8 @@ func (s *server) bulkdata(x *exchange) error {
 }
 
 // sendAllFrames sends compressed pixel data. The one frame of a still or a
-// video may come as a single part.
+// video is a single part unless multipart is asked for: players send */* and a
+// Range.
 func (x *exchange) sendAllFrames(instance *store.Instance, accept acceptable) error {
 	count, err := instance.NumberOfFrames(x.r.Context())
 	if err != nil {
@@ -61,7 +64,17 @@ func (x *exchange) sendAllFrames(instance *store.Instance, accept acceptable) er
 	for i := range numbers {
 		numbers[i] = i + 1
 	}
-	return x.sendFrames(instance, accept, numbers)
+	offers := frameOffers(syntaxOf(instance.TransferSyntaxUID))
+	slices.SortStableFunc(offers, func(a, b offer) int { return cmp.Compare(order(a), order(b)) })
+	return x.sendFrames(instance, accept, numbers, offers)
+}
+
+// order puts single parts first.
+func order(o offer) int {
+	if o.multipart {
+		return 1
+	}
+	return 0
 }
 
 // valueContent finds a value in the instance's stream.

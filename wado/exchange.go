@@ -149,12 +149,7 @@ func (s *server) handle(route, protocol string, serve func(*exchange) error) htt
 // serve recognises the principal, runs the handler and turns a panic into an
 // error with its stack.
 func (s *server) serve(x *exchange, serve func(*exchange) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.metrics.panics.Inc()
-			err = &panicError{value: p, stack: debug.Stack()}
-		}
-	}()
+	defer catch(&err)
 	x.principal, err = s.principal(x.r)
 	if err != nil {
 		var denied *access.DeniedError
@@ -164,6 +159,13 @@ func (s *server) serve(x *exchange, serve func(*exchange) error) (err error) {
 		return fmt.Errorf("%w: %w", store.ErrDenied, err)
 	}
 	return serve(x)
+}
+
+// catch is deferred by whatever runs a part of a request.
+func catch(err *error) {
+	if p := recover(); p != nil {
+		*err = &panicError{value: p, stack: debug.Stack()}
+	}
 }
 
 // panicError carries the stack to the log. The panic's value may hold anything,
@@ -217,6 +219,7 @@ func (s *server) log(x *exchange, route string, status int, took time.Duration, 
 		attrs = append(attrs, slog.String("cause", err.Error()))
 		var panicked *panicError
 		if errors.As(err, &panicked) {
+			s.metrics.panics.Inc()
 			attrs = append(attrs, slog.String("stack", string(panicked.stack)))
 		}
 	}

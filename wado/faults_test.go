@@ -227,6 +227,43 @@ func TestAClientThatLeavesClosesItsRetrieval(t *testing.T) {
 	}
 }
 
+func TestAClientThatLeavesWhileMetadataIsMade(t *testing.T) {
+	started, release := make(chan struct{}, 100), make(chan struct{})
+	blobs := &brokenBlobs{Blobs: new(mem.Blobs)}
+	f := newFixtureOver(t, blobs)
+	for n := range 20 {
+		f.putSet(still("1.1", "1.1.1", fmt.Sprintf("1.1.1.%d", n+1)))
+	}
+	blobs.damage = func(b []byte) ([]byte, error) {
+		started <- struct{}{}
+		<-release
+		return b, nil
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "GET", f.base+"/studies/1.1/metadata", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan error)
+	go func() {
+		response, err := http.DefaultClient.Do(r)
+		if err == nil {
+			response.Body.Close()
+		}
+		left <- err
+	}()
+	<-started
+	leave()
+	if err := <-left; err == nil {
+		t.Error("the client did not leave")
+	}
+	close(release)
+	<-f.ended
+	if !strings.Contains(f.logs.String(), `"status":499`) {
+		t.Errorf("not taken for a client that left: %s", f.logs.String())
+	}
+}
+
 func TestLogsAndMetricsHoldNoIdentifiers(t *testing.T) {
 	f := newFixture(t)
 	f.putSet(still("1.1234567", "1.7654321", "1.9999991", dict.PatientName, "Secret^Sarah", dict.PatientID, "ID4711"))

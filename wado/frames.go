@@ -21,7 +21,7 @@ func (s *server) frames(x *exchange) error {
 		return err
 	}
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
-		return x.sendFrames(instances[0], accept, numbers)
+		return x.sendFrames(instances[0], accept, numbers, frameOffers(syntaxOf(instances[0].TransferSyntaxUID)))
 	})
 }
 
@@ -42,9 +42,8 @@ func parseFrameList(list string) ([]int, error) {
 	return numbers, nil
 }
 
-// sendFrames sends frames by their numbers.
-func (x *exchange) sendFrames(instance *store.Instance, accept acceptable, numbers []int) error {
-	offers := frameOffers(syntaxOf(instance.TransferSyntaxUID))
+// sendFrames sends frames by their numbers in one of the forms offered.
+func (x *exchange) sendFrames(instance *store.Instance, accept acceptable, numbers []int, offers []offer) error {
 	if len(numbers) > 1 {
 		offers = multipartOnly(offers)
 	}

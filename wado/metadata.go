@@ -1,15 +1,18 @@
 package wado
 
 import (
+	"context"
 	"strconv"
+	"sync"
 
 	"lumen/dicom"
 	"lumen/store"
 )
 
 // metadata answers with the data sets of instances as DICOM JSON, without
-// their long values (PS3.18 10.4.1.1.2): those are BulkDataURIs. The array is
-// written instance by instance.
+// their long values (PS3.18 10.4.1.1.2): those are BulkDataURIs. What follows
+// the pixel data, as digital signatures and padding, is left out. The array is
+// written as the instances are read.
 func (s *server) metadata(x *exchange) error {
 	t, accept, err := x.retrieveParameters()
 	if err != nil {
@@ -22,16 +25,83 @@ func (s *server) metadata(x *exchange) error {
 	base := s.base(x.r)
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
 		out := newJSONArray(x, form.media, false)
-		for _, instance := range instances {
-			err := out.add(func(b []byte) ([]byte, error) {
-				return s.appendMetadata(b, x, instance, base)
-			})
-			if err != nil {
-				return err
-			}
+		err := ahead(x.r.Context(), instances, func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error) {
+			return s.appendMetadata(ctx, b, instance, base)
+		}, func(object []byte) error {
+			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
+		})
+		if err != nil {
+			return err
 		}
 		return out.close("")
 	})
+}
+
+// readAhead is how many headers are read at a time: most of the time goes by
+// waiting for the object store.
+const readAhead = 4
+
+// rendered is the JSON object of one instance.
+type rendered struct {
+	json []byte
+	err  error
+}
+
+// ahead renders instances, a few at a time, and emits their objects in order.
+// It returns the first error, after all that it started has ended.
+func ahead(ctx context.Context, instances []*store.Instance,
+	render func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error), emit func([]byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel()
+
+	lanes := make([]chan rendered, min(readAhead, len(instances))) // lane n has instances n, n+len(lanes) and so on
+	free := make(chan []byte, 2*readAhead)                         // buffers to use again
+	for n := range lanes {
+		lanes[n] = make(chan rendered, 1)
+		workers.Go(func() {
+			for i := n; i < len(instances); i += len(lanes) {
+				r := renderOne(ctx, free, instances[i], render)
+				select {
+				case lanes[n] <- r:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	for i := range instances {
+		var r rendered
+		select {
+		case r = <-lanes[i%len(lanes)]:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if r.err != nil {
+			return r.err
+		}
+		if err := emit(r.json); err != nil {
+			return err
+		}
+		select {
+		case free <- r.json:
+		default:
+		}
+	}
+	return nil
+}
+
+// renderOne renders into a free buffer; a panic becomes an error.
+func renderOne(ctx context.Context, free <-chan []byte, instance *store.Instance,
+	render func(context.Context, []byte, *store.Instance) ([]byte, error)) (r rendered) {
+	defer catch(&r.err)
+	select {
+	case r.json = <-free:
+	default:
+	}
+	r.json, r.err = render(ctx, r.json[:0], instance)
+	return r
 }
 
 // maxInMemory bounds what is read of one value when metadata is made: values
@@ -39,8 +109,8 @@ func (s *server) metadata(x *exchange) error {
 const maxInMemory = 64 << 10
 
 // appendMetadata appends the JSON object of one instance.
-func (s *server) appendMetadata(b []byte, x *exchange, instance *store.Instance, base string) ([]byte, error) {
-	header, err := readHeader(x.r.Context(), instance, maxInMemory)
+func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string) ([]byte, error) {
+	header, err := readHeader(ctx, instance, maxInMemory)
 	if err != nil {
 		return b, err
 	}

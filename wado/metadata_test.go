@@ -22,12 +22,13 @@ type attribute struct {
 
 type jsonObject map[string]attribute
 
-// TestMetadataIsWhatDcm2jsonWrites leaves out what dcm2json cannot read, which
-// is compressed pixel data among others, and what follows the pixel data.
-func TestMetadataIsWhatDcm2jsonWrites(t *testing.T) {
+// checkMetadata: metadata is what dcm2json writes, apart from what dcm2json
+// cannot read, which is compressed pixel data among others, and from what
+// follows the pixel data.
+func checkMetadata(t *testing.T) fileCheck {
 	peer(t, "dcm2json")
 	compared, bulk := 0, 0
-	eachStored(t, func(f *fixture, i instance) {
+	return fileCheck{check: func(f *fixture, i instance) {
 		out, err := exec.CommandContext(t.Context(), "dcm2json", "-q", i.file).Output()
 		var want jsonObject
 		if err != nil || json.Unmarshal(out, &want) != nil {
@@ -46,10 +47,11 @@ func TestMetadataIsWhatDcm2jsonWrites(t *testing.T) {
 		c := comparison{t: t, f: f, file: i.file}
 		c.objects("", list[0], want)
 		bulk += c.bulk
-	})
-	if compared < 100 || bulk < 100 {
-		t.Errorf("only %d files and %d bulk data values compared", compared, bulk)
-	}
+	}, done: func() {
+		if compared < 100 || bulk < 100 {
+			t.Errorf("only %d files and %d bulk data values compared", compared, bulk)
+		}
+	}}
 }
 
 // comparison compares metadata with another program's.
@@ -104,15 +106,15 @@ func (c *comparison) attributes(at string, got, want attribute) {
 		var g, w any
 		json.Unmarshal(got.Value[n], &g)
 		json.Unmarshal(want.Value[n], &w)
-		if !reflect.DeepEqual(g, w) && !undecoded(got.Value[n]) && !close(want.VR, g, w) {
+		if !reflect.DeepEqual(g, w) && !undecoded(got.Value[n]) && !nearly(want.VR, g, w) {
 			c.t.Errorf("%s: %s %s is %.80s, not %.80s", c.file, at, want.VR, got.Value[n], want.Value[n])
 		}
 	}
 }
 
-// close allows for the digits that dcm2json writes of FL and FD: too many, and
+// nearly allows for the digits that dcm2json writes of FL and FD: too many, and
 // the last ones wrong.
-func close(vr string, a, b any) bool {
+func nearly(vr string, a, b any) bool {
 	x, ok1 := a.(float64)
 	y, ok2 := b.(float64)
 	return ok1 && ok2 && (vr == "FL" && float32(x) == float32(y) || vr == "FD" && math.Abs(x-y) <= 1e-15*math.Abs(x))
