@@ -17,6 +17,7 @@ import (
 
 	"lumen/access"
 	"lumen/dicom/dict"
+	"lumen/internal/shareddata"
 	"lumen/store"
 	"lumen/store/blob/mem"
 	"lumen/store/storetest"
@@ -76,6 +77,30 @@ func TestPrincipalsWithoutTheRightAreTurnedAway(t *testing.T) {
 	principal, refusal = access.Principal{Tenant: "default", Rights: access.Query | access.Retrieve}, nil
 	if status, _ := f.post("/studies", bodyOf(file(t, still("1", "2", "3")))); status != 403 {
 		t.Errorf("POST without the right to store: status %d", status)
+	}
+}
+
+func TestMalformedInstancesThatWereStoredCanBeLookedAt(t *testing.T) {
+	f, stored := newFixture(t), 0
+	for _, e := range shareddata.Files(t) {
+		i, err := f.tryPut(e.Path)
+		if !e.Malformed || err != nil || i.outcome != store.Stored {
+			continue
+		}
+		stored++
+		for path, statuses := range map[string]string{
+			i.path(): "200", i.path() + "/metadata": "200", i.path() + "/frames/1": "200 404 406", i.path() + "/bulkdata/7FE00010": "200 404 406",
+		} {
+			for _, accept := range []string{"*/*", asStored + ", application/json, image/*, application/octet-stream"} {
+				a := f.get(path, "Accept", accept)
+				if !strings.Contains(statuses, fmt.Sprint(a.status)) || a.err != nil {
+					t.Errorf("%s: %s as %s: status %d, %v: %.100s", e.Name, path[len(i.path()):], accept, a.status, a.err, a.body)
+				}
+			}
+		}
+	}
+	if stored < 20 {
+		t.Errorf("only %d were stored", stored)
 	}
 }
 

@@ -198,6 +198,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.x.r.Body.Read(p)
 	b.read += int64(n)
+	if errors.Is(err, io.EOF) { // from here on only the answer is waited for
+		b.x.ctrl.SetReadDeadline(time.Time{})
+	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		err = clientLeft(err)
 	}
