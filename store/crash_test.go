@@ -199,6 +199,7 @@ func (n *node) orphan(sent []byte) {
 	n.t.Helper()
 	n.journal.Fail(storetest.ErrInjected, false)
 	n.blobs = &undeletable{n.blobs}
+	n.clock.advance(time.Second) // the ingest sequence follows the clock across restarts
 	n.archive.Close()
 	n.start()
 	if _, err := n.ingest(explicitLE, sent); !errors.Is(err, store.ErrJournal) {
@@ -292,6 +293,22 @@ func TestWithoutAJournalNothingIsServed(t *testing.T) {
 	n.open(sel).Close(nil)
 	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.2"), explicitLE), store.Stored)
 	n.sound()
+}
+
+// Invariant 1: a caller who goes away while the blob is being recorded changes
+// nothing: it is recorded and put.
+func TestTheCallersPatienceDoesNotCountAfterTheBlob(t *testing.T) {
+	n := newNode(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	n.journal.Before(func(store.Event) { cancel() })
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	r, err := n.archive.Ingest(ctx, tower, request, store.Incoming{TransferSyntax: explicitLE}, bytes.NewReader(sent))
+	if err != nil || r.Outcome != store.Stored {
+		t.Fatalf("%v, %v", r.Outcome, err)
+	}
+	if got := n.find(); !slices.Equal(got, []string{"1.1.1.1"}) {
+		t.Errorf("a search finds %v", got)
+	}
 }
 
 // An append that failed, but whose record had reached the disk: the sender was

@@ -276,3 +276,22 @@ func deflate(t testing.TB, b []byte) []byte {
 	}
 	return out.Bytes()
 }
+
+// plaintext opens a whole blob.
+func (n *node) plaintext(name string, ref store.BlobRef) []byte {
+	n.t.Helper()
+	key, err := n.keys.Study(n.t.Context(), ref.Study)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	sealed, err := n.blobs.Open(n.t.Context(), name, 0, -1)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer sealed.Close()
+	r, err := seal.NewReader(sealed, key, seal.Header{Kind: seal.KindInstance, Tenant: n.keys.Tenant(), Study: ref.Study, Blob: ref.ID})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return readAll(n.t, r)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/store"
-	"lumen/store/storetest"
+	"lumen/store/seal"
 )
 
 func TestIngestKeepsTheBytesExactly(t *testing.T) {
@@ -287,6 +288,54 @@ func TestConcurrentIngest(t *testing.T) {
 	}
 }
 
+// Invariant 8: the same instance twice at the same moment. The second one's
+// blob is there before the first one's record is: it must wait for the
+// decision about the first.
+func TestTheSameInstanceTwiceAtOnce(t *testing.T) {
+	puts := make(chan struct{}, 2)
+	n := newNode(t, func(cfg *store.Config) { cfg.Blobs = &putSignal{cfg.Blobs, puts} })
+	var once sync.Once
+	n.journal.Before(func(e store.Event) {
+		once.Do(func() {
+			<-puts
+			<-puts
+			for range 1000 {
+				runtime.Gosched()
+			}
+		})
+	})
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if _, err := n.ingest(explicitLE, sent); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if s, d := n.events(store.EventStored), n.events(store.EventDuplicate); len(s) != 1 || len(d) != 1 {
+		t.Errorf("journal = %v", n.journal.Kinds())
+	}
+	if blobs := n.instanceBlobs(); len(blobs) != 1 {
+		t.Errorf("%d blobs", len(blobs))
+	}
+}
+
+// putSignal tells when the blob of an instance is durable.
+type putSignal struct {
+	store.Blobs
+	done chan struct{}
+}
+
+func (b *putSignal) Put(ctx context.Context, name string, size int64, write func(io.Writer) error) error {
+	err := b.Blobs.Put(ctx, name, size, write)
+	if _, _, _, ok := seal.ParseObjectName(name); ok {
+		b.done <- struct{}{}
+	}
+	return err
+}
+
 func TestIngestStopsBelowTheFloor(t *testing.T) {
 	free := int64(10 << 30)
 	n := newNode(t, func(cfg *store.Config) {
@@ -390,5 +439,3 @@ func TestNothingWorksAfterClose(t *testing.T) {
 		t.Errorf("search: %v", err)
 	}
 }
-
-var _ = storetest.ErrInjected

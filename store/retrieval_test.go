@@ -13,7 +13,6 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/store"
-	"lumen/store/storetest"
 )
 
 // Invariant 2: the record is durable when Open returns, so before a byte left.
@@ -423,5 +422,3 @@ func TestADamagedBlobIsNotServed(t *testing.T) {
 		t.Errorf("check without the blob = %+v, %v", report, err)
 	}
 }
-
-var _ = storetest.ErrInjected

@@ -37,7 +37,10 @@ func (x *Index) Fail(err error) {
 }
 
 // Put implements [store.Index].
-func (x *Index) Put(_ context.Context, rows []store.Row, covered store.Position) error {
+func (x *Index) Put(ctx context.Context, rows []store.Row, covered store.Position) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return x.change(covered, func() {
 		for _, r := range rows {
 			x.rows[r.SOPInstanceUID] = r

@@ -38,7 +38,10 @@ func (j *Journal) Before(f func(store.Event)) {
 }
 
 // Append implements [store.Journal].
-func (j *Journal) Append(_ context.Context, events ...store.Event) (store.Position, error) {
+func (j *Journal) Append(ctx context.Context, events ...store.Event) (store.Position, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", store.ErrJournal, err)
+	}
 	j.mu.Lock()
 	before := j.before
 	j.mu.Unlock()

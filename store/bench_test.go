@@ -1,0 +1,66 @@
+package store_test
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+	"lumen/internal/durable"
+	"lumen/store"
+	"lumen/store/blob/dir"
+	"lumen/store/storetest"
+)
+
+// BenchmarkIngest takes in stills of 220 KB, durable on the disk that holds the
+// temporary folder, with journal and index in memory: the archive's own share.
+func BenchmarkIngest(b *testing.B) {
+	for _, senders := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) { benchmarkIngest(b, senders) })
+	}
+}
+
+func benchmarkIngest(b *testing.B, senders int) {
+	blobs, err := dir.New(durable.OS(), filepath.Join(b.TempDir(), "blobs"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := store.Open(b.Context(), store.Config{Blobs: blobs, Index: new(storetest.Index), Journal: new(storetest.Journal),
+		Keys: keyring(b, blobs), NoSweep: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	const marker = "1.2.3.00000000"
+	image := encode(b, still("1.2", "1.2.3", marker, func(d *dicom.DataSet) {
+		d.SetBytes(dict.PixelData, dict.OB, bytes.Repeat([]byte{1, 2, 3, 4, 5}, 44_000))
+	}), explicitLE)
+	at := bytes.Index(image, []byte(marker))
+	var next atomic.Int64
+	b.SetBytes(int64(len(image)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for range senders {
+		wg.Go(func() {
+			data := bytes.Clone(image)
+			for {
+				i := next.Add(1)
+				if i > int64(b.N) {
+					return
+				}
+				copy(data[at:], fmt.Sprintf("1.2.3.%08d", i))
+				in := store.Incoming{TransferSyntax: explicitLE, Source: store.SourceDIMSE}
+				if _, err := a.Ingest(b.Context(), tower, request, in, bytes.NewReader(data)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "instances/s")
+}
