@@ -29,7 +29,7 @@ func benchmarkIngest(b *testing.B, senders int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a, err := store.Open(b.Context(), store.Config{Blobs: blobs, Index: new(storetest.Index), Journal: new(storetest.Journal),
+	a, err := store.Open(b.Context(), store.Config{Blobs: blobs, Index: &storetest.Index{Lag: true}, Journal: new(storetest.Journal),
 		Keys: keyring(b, blobs), NoSweep: true})
 	if err != nil {
 		b.Fatal(err)

@@ -34,7 +34,7 @@ func example(t *testing.T) store.Record {
 	r := store.Record{
 		StudyInstanceUID: "1.2.3", SeriesInstanceUID: "1.2.3.4", SOPInstanceUID: "1.2.3.4.5",
 		SOPClassUID: dict.UIDVLEndoscopicImageStorage, TransferSyntaxUID: dicom.ExplicitVRLittleEndian,
-		Attributes: d, MetaLength: 324, Size: scan.Size, TrailerLength: 336, BodyOffset: scan.BodyOffset, Frames: frames,
+		Attributes: d, MetaLength: 324, Size: scan.Size, TrailerLength: 314, BodyOffset: scan.BodyOffset, Frames: frames,
 		Received: time.Date(2026, 11, 23, 4, 50, 0, 123456789, time.UTC), Sequence: 1795409400123456,
 		CallingAE: "TOWER1", Principal: "ae:TOWER1", Source: store.SourceDIMSE,
 	}
