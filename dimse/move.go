@@ -58,7 +58,7 @@ func (a *Association) progress(pc *accepted, c *command) func(SubOperations) err
 
 // finish sends the final response of a C-MOVE or C-GET.
 func (a *Association) finish(pc *accepted, c *command, w *watcher, n SubOperations, err error, done *measurement) error {
-	cancelled := err == nil && context.Cause(w.ended) == ErrCancelled && n.Remaining > 0
+	cancelled := err == nil && n.Remaining > 0 && w.ended.Err() != nil // also by a peer that releases meanwhile
 	if ended := w.stop(); ended != nil {
 		done.err = ended
 		return ended
