@@ -158,7 +158,7 @@ func (b *block) add(r *columns) {
 		t := &b.texts[c]
 		s := r.text(c)
 		t.data = append(append(t.data, s...), separator)
-		t.parts = t.parts || strings.ContainsAny(s, `=\`)
+		t.parts = t.parts || strings.IndexByte(s, '=') >= 0 || strings.IndexByte(s, '\\') >= 0
 		t.ends = append(t.ends, uint32(len(t.data)-1))
 	}
 	for c, column := range hashedColumn {

@@ -102,7 +102,12 @@ func (x *extractor) add(column int, raw []byte, d *dicom.DataSet) {
 	for more := true; more; {
 		var value []byte
 		value, raw, more = cutByte(raw, '\\')
-		x.addValue(column, string(bytes.ReplaceAll(trimASCII(value), []byte{separator}, []byte{' '})))
+		value = trimASCII(value)
+		if foldedColumn[column] || bytes.IndexByte(value, separator) >= 0 {
+			x.addValue(column, strings.ReplaceAll(string(value), "\x00", " "))
+		} else {
+			x.texts = append(x.texts, value...)
+		}
 		if more {
 			x.texts = append(x.texts, '\\')
 		}
@@ -118,10 +123,8 @@ func (x *extractor) addValue(column int, value string) {
 }
 
 func cutByte(b []byte, c byte) (before, after []byte, found bool) {
-	for i := range b {
-		if b[i] == c {
-			return b[:i], b[i+1:], true
-		}
+	if i := bytes.IndexByte(b, c); i >= 0 {
+		return b[:i], b[i+1:], true
 	}
 	return b, nil, false
 }
@@ -159,7 +162,15 @@ func dateNumber(b []byte) int32 {
 // timeNumber reads a TM value as seconds since midnight; exact is false when
 // it leaves the seconds out.
 func timeNumber(b []byte) (n int32, exact bool) {
-	m, err := dicom.NewMatcher(dict.TM, string(trimASCII(b)), false)
+	b = trimASCII(b)
+	if whole, fraction, _ := cutByte(b, '.'); len(whole) == 6 && len(fraction) <= 6 && number(fraction) != noNumber &&
+		(len(b) == 6 || len(fraction) > 0) {
+		h, m, s := number(whole[:2]), number(whole[2:4]), number(whole[4:])
+		if h >= 0 && h < 24 && m >= 0 && m < 60 && s >= 0 && s < 60 {
+			return h*3600 + m*60 + s, true
+		}
+	}
+	m, err := dicom.NewMatcher(dict.TM, string(b), false) // less precise, an old form, or none
 	if err != nil {
 		return noNumber, true
 	}

@@ -102,22 +102,27 @@ func newTable(parts [][]columns) *table {
 		}
 		return a.at.key.compare(&b.at.key)
 	})
-	t := &table{studies: n}
 	const fill = blockRows * 7 / 8 // room for what comes
-	for rest := order; len(rest) > 0; {
-		m := min(fill, len(rest))
-		var size [textColumns]int
-		for _, p := range rest[:m] {
-			for c := range size {
-				size[c] += len(p.at.text(c))
+	t := &table{studies: n, blocks: make([]*block, (n+fill-1)/fill)}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range t.blocks {
+		group.Go(func() error {
+			rows := order[i*fill : min(n, (i+1)*fill)]
+			var size [textColumns]int
+			for _, p := range rows {
+				for c := range size {
+					size[c] += len(p.at.text(c))
+				}
 			}
-		}
-		b := newBlock(m, size)
-		for _, p := range rest[:m] {
-			b.add(p.at)
-		}
-		t.blocks = append(t.blocks, b)
-		rest = rest[m:]
+			b := newBlock(len(rows), size)
+			for _, p := range rows {
+				b.add(p.at)
+			}
+			t.blocks[i] = b
+			return nil
+		})
 	}
+	_ = group.Wait() // none fails
 	return t
 }

@@ -372,19 +372,32 @@ func (p *path) key() []byte {
 	return append(key, p.instance[:]...)
 }
 
-// appendRow appends the value of an instance: the handles of its blob, then its
-// record.
+// appendRow appends the value of an instance: the handles of its blob, its
+// record without the attributes, and these, in the form that is read fastest.
 func appendRow(b []byte, r *store.Row) ([]byte, error) {
 	b = append(b, r.Blob.Study[:]...)
 	b = append(b, r.Blob.ID[:]...)
-	return r.Record.AppendBinary(b)
+	bare := r.Record
+	bare.Attributes = nil
+	record, err := bare.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	return appendAttributes(appendBytes(b, record), r.Attributes), nil
 }
 
+// parseRow reads what appendRow wrote. The attributes refer to b.
 func parseRow(b []byte) (r store.Row, err error) {
-	if len(b) < 32 {
+	s := scanner{b: b}
+	copy(r.Blob.Study[:], s.take(len(r.Blob.Study)))
+	copy(r.Blob.ID[:], s.take(len(r.Blob.ID)))
+	record := s.bytes()
+	if s.short {
 		return r, errShort
 	}
-	copy(r.Blob.Study[:], b)
-	copy(r.Blob.ID[:], b[16:])
-	return r, r.Record.UnmarshalBinary(b[32:])
+	if err := r.Record.UnmarshalBinary(record); err != nil {
+		return r, err
+	}
+	r.Attributes, err = parseAttributes(s.b)
+	return r, err
 }
