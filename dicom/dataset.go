@@ -120,7 +120,8 @@ func (d *DataSet) Set(e Element) {
 		for _, item := range e.Items {
 			item.outer = d
 		}
-		full.items, full.value = &e.Items, nil
+		items := e.Items // so that only a sequence's element is on the heap
+		full.items, full.value = &items, nil
 	}
 	i, ok := d.find(e.Tag)
 	if ok {
@@ -129,6 +130,9 @@ func (d *DataSet) Set(e Element) {
 	}
 	d.elems = slices.Insert(d.elems, i, full)
 }
+
+// Grow makes room for n more elements.
+func (d *DataSet) Grow(n int) { d.elems = slices.Grow(d.elems, n) }
 
 // Item returns item i of the sequence t, or nil.
 func (d *DataSet) Item(t Tag, i int) *DataSet {

@@ -70,6 +70,7 @@ func (a *Assembly) Match(path ...*Entity) Match {
 			*uid = path[i].UID
 		}
 	}
+	m.Attributes.Grow(len(a.tags) + 1)
 	set, same := commonCharacterSet(path)
 	if len(set) > 0 {
 		m.Attributes.Set(dicom.Element{Tag: dict.SpecificCharacterSet, VR: dict.CS, Value: set})

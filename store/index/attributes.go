@@ -83,6 +83,11 @@ func parseAttributes(b []byte) (*dicom.DataSet, error) { return parseItem(b, 0) 
 
 func parseItem(b []byte, depth int) (*dicom.DataSet, error) {
 	d := new(dicom.DataSet)
+	n := 0
+	for range attributes(b) {
+		n++
+	}
+	d.Grow(n)
 	for len(b) > 0 {
 		a, rest, ok := nextAttribute(b)
 		if !ok || depth > maxNesting {
