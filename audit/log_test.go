@@ -3,7 +3,6 @@ package audit_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -178,35 +177,4 @@ func TestSegmentSizeMayChange(t *testing.T) {
 		t.Errorf("a payload that only the new size holds: %v", err)
 	}
 	closeLog(t, l)
-}
-
-func BenchmarkAppend(b *testing.B) {
-	payload := make([]byte, 400)
-	for _, callers := range []int{1, 16} {
-		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			h := newHome(b, durable.OS(), b.TempDir())
-			cfg := h.config()
-			cfg.SegmentSize = 16 << 20
-			l, err := audit.Open(b.Context(), cfg)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for c := range callers {
-				wg.Go(func() {
-					for i := c; i < b.N; i += callers {
-						if _, err := l.Append(b.Context(), audit.Record{Code: audit.Stored, Actor: "TOWER", Patient: "P", Study: "1.2.3", Payload: payload}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
-			b.StopTimer()
-			closeLog(b, l)
-		})
-	}
 }
