@@ -65,6 +65,49 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	}
 }
 
+// A longer journal trusts its hash files up to a segment and reads no further
+// back; some of the same crashes try that.
+func TestCrashOfALongerJournal(t *testing.T) {
+	const n = 170 // six segments
+	count := durable.NewFaults(durable.NewMem(0))
+	if _, err := trial(t.Context(), newHome(t, count, "/audit"), n); err != nil {
+		t.Fatal(err)
+	}
+	for at := 11; at < count.Count(""); at += 23 {
+		mem := durable.NewMem(0)
+		h := newHome(t, mem, "/audit")
+		faults := durable.NewFaults(mem)
+		faults.Inject(durable.Fault{After: at, Persists: at%2 == 0})
+		broken := h
+		broken.fsys = faults
+		acknowledged, _ := trial(t.Context(), broken, n)
+		mem.Crash(rand.New(rand.NewPCG(uint64(at), 8)))
+		checkAfterCrash(t, h, acknowledged, n, at)
+	}
+}
+
+func TestOpenReadsOnlyTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, mem := memHome(t)
+		l := h.open(t)
+		for i := range 400 {
+			fill(t, l, i, i+1)
+			synctest.Wait() // the upkeep keeps up, as it does when segments take minutes
+		}
+		closeLog(t, l)
+		segments := wantClean(t, h, 400).Segments
+		if segments < 4 {
+			t.Fatalf("%d segments", segments)
+		}
+		faults := durable.NewFaults(mem)
+		for i := range segments - 2 { // only their headers can be read
+			faults.Inject(durable.Fault{Op: durable.OpRead, Path: fmt.Sprintf("%08d.seg", i), After: 1})
+		}
+		h.fsys = faults
+		closeLog(t, h.open(t))
+	})
+}
+
 func checkAfterCrash(t *testing.T, h home, acknowledged, n, at int) {
 	t.Helper()
 	l, err := audit.Open(t.Context(), h.config())
