@@ -1,0 +1,156 @@
+package dicom
+
+import (
+	"encoding/base64"
+	"encoding/xml"
+	"strconv"
+	"strings"
+
+	"lumen/dicom/dict"
+)
+
+// AppendXML appends d as a document of the Native DICOM Model (PS3.19 annex
+// A.1), in UTF-8. The options mean what they do in [AppendJSON]. Characters that
+// XML 1.0 does not have become U+FFFD.
+func AppendXML(dst []byte, d *DataSet, opt JSONOptions) ([]byte, error) {
+	w := xmlWriter{b: dst, opt: opt}
+	w.put(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
+	w.put(`<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">`)
+	w.dataSet(d)
+	w.put("</NativeDicomModel>\n")
+	return w.b, nil
+}
+
+type xmlWriter struct {
+	b    appender
+	opt  JSONOptions
+	path []PathStep
+}
+
+func (w *xmlWriter) put(s string) { w.b = append(w.b, s...) }
+
+func (w *xmlWriter) text(s string) { xml.EscapeText(&w.b, []byte(s)) } // an appender has no errors
+
+func (w *xmlWriter) dataSet(d *DataSet) {
+	for e := range d.All() {
+		if e.Tag.GroupLength() {
+			continue
+		}
+		mark := len(w.b)
+		w.put(`<DicomAttribute tag="` + hexTag(e.Tag) + `" vr="` + e.VR.String() + `"`)
+		if keyword := dict.Keyword(e.Tag); keyword != "" {
+			w.put(` keyword="` + keyword + `"`)
+		}
+		if e.Tag.Private() && !e.Tag.PrivateCreator() {
+			if creator := d.PrivateCreator(e.Tag); creator != "" {
+				w.put(` privateCreator="`)
+				w.text(creator)
+				w.put(`"`)
+			}
+		}
+		w.put(">")
+		if !w.value(d, e) {
+			w.b = w.b[:mark]
+			continue
+		}
+		w.put("</DicomAttribute>")
+	}
+}
+
+// PrivateCreator returns who reserved the block of the private element t
+// (PS3.5 section 7.8.1), or "".
+func (d *DataSet) PrivateCreator(t Tag) string {
+	if !t.Private() || t.PrivateCreator() {
+		return ""
+	}
+	return d.String(dict.NewTag(t.Group(), t.Element()>>8))
+}
+
+// value writes what is inside of an attribute; false leaves it out.
+func (w *xmlWriter) value(d *DataSet, e Element) bool {
+	switch {
+	case e.VR == dict.SQ:
+		for i, item := range e.Items {
+			w.put(`<Item number="` + strconv.Itoa(i+1) + `">`)
+			w.path = append(w.path, PathStep{e.Tag, i})
+			w.dataSet(item)
+			w.path = w.path[:len(w.path)-1]
+			w.put("</Item>")
+		}
+	case e.Omitted():
+		return w.bulk(e)
+	case e.Tag == dict.SpecificCharacterSet:
+		w.put(`<Value number="1">ISO_IR 192</Value>`)
+	case len(e.Value) == 0:
+	case e.VR.Text() || e.VR.Number():
+		for i, v := range d.Strings(e.Tag) {
+			w.one(e.VR, i+1, v)
+		}
+	default:
+		if w.opt.MaxInline > 0 && len(e.Value) > w.opt.MaxInline {
+			return w.bulk(e)
+		}
+		w.put("<InlineBinary>")
+		w.b = base64.StdEncoding.AppendEncode(w.b, e.Value)
+		w.put("</InlineBinary>")
+	}
+	return true
+}
+
+func (w *xmlWriter) bulk(e Element) bool {
+	if w.opt.BulkDataURI == nil {
+		return false
+	}
+	uri := w.opt.BulkDataURI(w.path, e)
+	if uri == "" {
+		return false
+	}
+	w.put(`<BulkData uri="`)
+	w.text(uri)
+	w.put(`"/>`)
+	return true
+}
+
+// one writes a value; empty ones are left out, and their numbers with them.
+func (w *xmlWriter) one(vr VR, number int, v string) {
+	if vr == dict.PN {
+		v = trimName(v)
+	}
+	if v == "" {
+		return
+	}
+	element := "Value"
+	if vr == dict.PN {
+		element = "PersonName"
+	}
+	w.put("<" + element + ` number="` + strconv.Itoa(number) + `">`)
+	if vr == dict.PN {
+		w.name(v)
+	} else {
+		w.text(v)
+	}
+	w.put("</" + element + ">")
+}
+
+var (
+	xmlGroups     = [...]string{"Alphabetic", "Ideographic", "Phonetic"}
+	xmlComponents = [...]string{"FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"}
+)
+
+func (w *xmlWriter) name(v string) {
+	for i, group := range strings.SplitN(v, "=", len(xmlGroups)) {
+		if group == "" {
+			continue
+		}
+		w.put("<" + xmlGroups[i] + ">")
+		for j, component := range strings.SplitN(group, "^", len(xmlComponents)) {
+			if component == "" {
+				continue
+			}
+			w.put("<" + xmlComponents[j] + ">")
+			w.text(component)
+			w.put("</" + xmlComponents[j] + ">")
+		}
+		w.put("</" + xmlGroups[i] + ">")
+	}
+}
