@@ -15,3 +15,5 @@
 // Values are kept as raw bytes, little-endian and with their padding. Errors
 // name tags and offsets, never values: they may be logged.
 package dicom
+
+//go:generate go run ./internal/conformance
