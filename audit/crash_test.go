@@ -391,3 +391,56 @@ func TestHashFilesAreMadeAgain(t *testing.T) {
 	}
 	wantClean(t, h, 700)
 }
+
+// While the disk is full the checkpoint file may fall behind the segments by
+// far: the hash files have the tree that it signs.
+func TestOldCheckpointFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := memHome(t)
+		l := h.open(t)
+		fill(t, l, 0, 30)
+		closeLog(t, l)
+		old := h.read(t, "checkpoint")
+		l = h.open(t)
+		for i := 30; i < 400; i++ {
+			fill(t, l, i, i+1)
+			synctest.Wait()
+		}
+		closeLog(t, l)
+		h.write(t, "checkpoint", old)
+		if r, err := h.verify(t); err != nil || r.Unsigned != 370 {
+			t.Errorf("verify: %v\n%s", err, r.String())
+		}
+		l = h.open(t)
+		checkFilled(t, l, 0, 400)
+		time.Sleep(2 * time.Second)
+		closeLog(t, l)
+		wantClean(t, h, 400)
+
+		h.write(t, "checkpoint", old)
+		h.edit(t, "hashes/0", flip(32*7))
+		if _, err := audit.Open(t.Context(), h.config()); !errors.Is(err, audit.ErrTampered) {
+			t.Errorf("with other hashes: %v", err)
+		}
+	})
+}
+
+func TestReserveIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := memHome(t)
+		cfg := h.config()
+		cfg.Reserve = 3
+		l, err := audit.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 300 {
+			fill(t, l, i, i+1)
+			synctest.Wait()
+			if l.Reserve() != 3 {
+				t.Fatalf("%d segments in reserve after record %d", l.Reserve(), i)
+			}
+		}
+		closeLog(t, l)
+	})
+}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -48,13 +49,8 @@ func (l *Log) keepOnce() {
 	if l.fatalErr() != nil {
 		return
 	}
-	err := l.keepHashes()
-	if err == nil {
-		err = l.keepCheckpoint()
-	}
-	if err == nil {
-		err = l.keepReserve()
-	}
+	// What is small may still find room where the rest does not.
+	err := errors.Join(l.keepHashes(), l.keepCheckpoint(), l.keepReserve())
 	switch {
 	case err == nil:
 		l.keeper.warned = false

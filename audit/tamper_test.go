@@ -284,6 +284,7 @@ func TestVerifyOverManySegments(t *testing.T) {
 		{"bytes behind the end of a full segment", func(t *testing.T, h home) {
 			h.edit(t, segmentFile(1), func(b []byte) []byte { b[len(b)-1] = 1; return b })
 		}, "belong to nothing"},
+		{"a stray file", func(t *testing.T, h home) { h.write(t, "segments/1.seg", nil) }, "inserted (segments)"},
 		{"segments swapped", func(t *testing.T, h home) {
 			a, b := h.read(t, segmentFile(1)), h.read(t, segmentFile(2))
 			h.write(t, segmentFile(1), b)

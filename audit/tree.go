@@ -62,10 +62,6 @@ func (e *edge) root() tlog.Hash {
 	return h
 }
 
-func (e *edge) clone() edge {
-	return edge{e.size, append([]tlog.Hash(nil), e.hashes...)}
-}
-
 // hashFiles are the hashes of levels 0, 8, 16 ... one file a level, one after
 // the other: any tile, full or partial, is a range of such a file. They are
 // derived from the segments: written late, not waited for, made again where

@@ -187,6 +187,10 @@ func (v *verification) segments() ([]segment, error) {
 		v.problem(Missing, -1, segmentsDir, "there are no segments")
 		return nil, nil
 	}
+	if errors.Is(err, ErrTampered) {
+		v.problem(Inserted, -1, segmentsDir, "a file is named like a segment and is none")
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
