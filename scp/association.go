@@ -17,12 +17,15 @@ var errCalledAE = errors.New("the called AE title is not ours")
 
 // associate decides who may have an association. The called title is checked
 // once AEs are configured: before that, a node answers to any name.
-func (s *Server) associate(_ context.Context, rq *dimse.AssociateRequest) (any, error) {
+func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any, error) {
 	if len(s.cfg.Policy.AEs) > 0 && rq.CalledAE != s.cfg.AETitle {
 		return nil, dimse.RejectCalledAE(errCalledAE)
 	}
 	p, err := s.cfg.Policy.ForAE(rq.CallingAE, rq.Remote.Addr())
 	if err != nil {
+		return nil, dimse.RejectCallingAE(err)
+	}
+	if rq.IdentityResponse, err = s.cfg.Users.check(ctx, rq); err != nil {
 		return nil, dimse.RejectCallingAE(err)
 	}
 	return p, nil

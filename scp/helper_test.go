@@ -41,6 +41,7 @@ var explicit, _ = dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
 // node is a server over a real archive whose parts are in memory.
 type node struct {
 	addr    string
+	server  *scp.Server
 	journal *storetest.Journal
 	archive *store.Archive
 }
@@ -73,7 +74,7 @@ func start(t testing.TB, change ...func(*scp.Config)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.addr = l.Addr().String()
+	n.addr, n.server = l.Addr().String(), s
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
@@ -120,6 +121,18 @@ func encode(t testing.TB, d *dicom.DataSet) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// file writes a DICOM file.
+func file(t testing.TB, d *dicom.DataSet) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "image.dcm")
+	meta := dicom.FileMeta{MediaStorageSOPClassUID: ctClass, MediaStorageSOPInstanceUID: d.String(dict.SOPInstanceUID),
+		TransferSyntaxUID: dicom.ExplicitVRLittleEndian}
+	if err := os.WriteFile(name, append(meta.AppendTo(nil), encode(t, d)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // put stores images by C-STORE.
@@ -277,4 +290,15 @@ func run(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// eventually waits for a condition that another process or goroutine brings about.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
 }

@@ -255,8 +255,7 @@ func TestDCMTKStoresMovesAndGets(t *testing.T) {
 	l.Close()
 	moved := filepath.Join(dir, "moved")
 	got := filepath.Join(dir, "got")
-	sent := filepath.Join(dir, "sent")
-	for _, d := range []string{moved, got, sent} {
+	for _, d := range []string{moved, got} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -272,14 +271,7 @@ func TestDCMTKStoresMovesAndGets(t *testing.T) {
 	n := start(t, to("THERE", addr))
 	args := []string{"-aec", "LUMEN", host(n.addr), port(n.addr)}
 	for i := range 3 {
-		name := filepath.Join(sent, string(rune('a'+i))+".dcm")
-		d := image(1, i)
-		meta := dicom.FileMeta{MediaStorageSOPClassUID: ctClass, MediaStorageSOPInstanceUID: d.String(dict.SOPInstanceUID),
-			TransferSyntaxUID: dicom.ExplicitVRLittleEndian}
-		if err := os.WriteFile(name, append(meta.AppendTo(nil), encode(t, d)...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, name)
+		args = append(args, file(t, image(1, i)))
 	}
 	run(t, "storescu", args...)
 	run(t, "movescu", "-S", "-aec", "LUMEN", "-aem", "THERE", "-k", "QueryRetrieveLevel=STUDY",

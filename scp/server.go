@@ -43,6 +43,7 @@ type Config struct {
 	AETitle      string // ours: the calling title of what C-MOVE sends, and Retrieve AE Title in answers
 	Archive      Archive
 	Policy       access.Policy
+	Users        Users                  // user identities; none: they are not looked at
 	Destinations map[string]Destination // by AE title
 	Journal      Journal
 
