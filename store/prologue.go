@@ -55,12 +55,12 @@ func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*
 		p.buf = nil
 	}
 	c := &capture{src: src, buf: p.buf, limit: smallPrologue}
-	c.grow = func() error {
+	c.reserve = func() error {
 		n := min(p.limits.HeaderBytes, a.limits.HeaderTotal)
 		if err := a.headers.Acquire(ctx, n); err != nil {
 			return err
 		}
-		reserved, c.limit = n, largePrologue
+		reserved = n
 		return nil
 	}
 	err := p.parse(c, in)
@@ -100,6 +100,11 @@ func (p *prologue) parse(c *capture, in Incoming) error {
 		}
 		if err != nil {
 			return err
+		}
+		if token.Offset > smallPrologue { // of a deflated header, before it is that long itself
+			if err := c.grow(); err != nil {
+				return err
+			}
 		}
 		if token.Depth > 0 || token.Kind != dicom.ElementToken && token.Kind != dicom.FragmentsStart {
 			continue
@@ -162,35 +167,41 @@ func (p *prologue) check(in Incoming) error {
 
 var errPrologueFull = errors.New("the beginning of the data set is longer than what is buffered")
 
-// capture keeps what is read through it, up to a limit. At the limit it asks
-// once to grow; at the next it ends the reading.
+// capture keeps what is read through it, up to a limit. There it grows once, to
+// what a large header needs, and then ends the reading.
 type capture struct {
-	src   *source
-	buf   *[]byte
-	limit int
-	grow  func() error
-	err   error // sticky
+	src     *source
+	buf     *[]byte
+	limit   int
+	reserve func() error // waits for the memory of a large header
+	err     error        // sticky
 }
 
 func (c *capture) Read(b []byte) (int, error) {
+	used := len(*c.buf)
+	if used == largePrologue {
+		c.err = errPrologueFull
+	} else if used >= c.limit {
+		c.err = c.grow()
+	}
 	if c.err != nil {
 		return 0, c.err
-	}
-	used := len(*c.buf)
-	if used >= c.limit {
-		if c.grow == nil {
-			c.err = errPrologueFull
-			return 0, c.err
-		}
-		grow := c.grow
-		c.grow = nil
-		if c.err = grow(); c.err != nil {
-			return 0, c.err
-		}
 	}
 	n, err := c.src.Read(b[:min(len(b), c.limit-used)])
 	*c.buf = append(*c.buf, b[:n]...)
 	return n, err
+}
+
+// grow makes room for a large header.
+func (c *capture) grow() error {
+	if c.limit == largePrologue {
+		return nil
+	}
+	c.err = c.reserve()
+	if c.err == nil {
+		c.limit = largePrologue
+	}
+	return c.err
 }
 
 // errSource is wrapped by what the sender of a data set is to blame for, or
