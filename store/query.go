@@ -155,7 +155,11 @@ func (e *Entity) values(tag dicom.Tag) []string {
 	case dict.AvailableTransferSyntaxUID:
 		return []string{e.TransferSyntax}
 	}
-	return e.Attributes.Strings(tag)
+	v := e.Attributes.Strings(tag)
+	if vr, _ := dict.VRs(tag); len(v) > 1 && (vr == dict.DA || vr == dict.TM) {
+		v = v[:1] // the indexed ones have one value (PS3.6)
+	}
+	return v
 }
 
 // Matches reports whether e has what the query's keys of e's level ask for.

@@ -141,6 +141,7 @@ func trimASCII(b []byte) []byte {
 
 // dateNumber reads a DA value as yyyymmdd.
 func dateNumber(b []byte) int32 {
+	b, _, _ = cutByte(b, '\\')
 	b = trimASCII(b)
 	if len(b) == 8 {
 		n := number(b)
@@ -162,6 +163,7 @@ func dateNumber(b []byte) int32 {
 // timeNumber reads a TM value as seconds since midnight; exact is false when
 // it leaves the seconds out.
 func timeNumber(b []byte) (n int32, exact bool) {
+	b, _, _ = cutByte(b, '\\')
 	b = trimASCII(b)
 	if whole, fraction, _ := cutByte(b, '.'); len(whole) == 6 && len(fraction) <= 6 && number(fraction) != noNumber &&
 		(len(b) == 6 || len(fraction) > 0) {

@@ -54,7 +54,7 @@ func soundOf(word string) (s sound, ok bool) {
 // appendSounds appends the sounds of a folded name's words. No byte is a
 // separator.
 func appendSounds(b []byte, name string) []byte {
-	for i, word := range dicom.NameWords(name) {
+	for i, word := range dicom.NameWords(strings.ReplaceAll(name, `\`, "^")) { // of all its values
 		s, ok := soundOf(word)
 		switch {
 		case i == soundWords:
