@@ -34,9 +34,13 @@ var (
 	errPartCount  = tooLarge("too many parts in one request")
 )
 
-// newPartReader reads parts of src. The boundary has at most 70 characters.
+// maxBoundary is more than the 70 characters of RFC 2046: Orthanc's DICOMweb
+// client (plugin 1.7) sends 73.
+const maxBoundary = 200
+
+// newPartReader reads parts of src.
 func newPartReader(src io.Reader, boundary string, maxParts, maxHeader int) (*partReader, error) {
-	if boundary == "" || len(boundary) > 70 || strings.ContainsAny(boundary, "\r\n") {
+	if boundary == "" || len(boundary) > maxBoundary || strings.ContainsAny(boundary, "\r\n") {
 		return nil, errBoundary
 	}
 	return &partReader{

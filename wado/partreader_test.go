@@ -97,7 +97,7 @@ func TestPartReader(t *testing.T) {
 }
 
 func TestPartReaderRefusesImpossibleBoundaries(t *testing.T) {
-	for _, boundary := range []string{"", strings.Repeat("x", 71), "a\r\nb"} {
+	for _, boundary := range []string{"", strings.Repeat("x", maxBoundary+1), "a\r\nb"} {
 		if _, err := newPartReader(strings.NewReader(""), boundary, 1, 100); err == nil {
 			t.Errorf("boundary %q passed", boundary)
 		}

@@ -14,9 +14,9 @@ import (
 	"lumen/store"
 )
 
-// store takes instances in (PS3.18 10.5). Each part is streamed into the
+// storeInstances takes instances in (PS3.18 10.5). Each part is streamed into the
 // archive as it arrives; one that fails does not stop the others.
-func (s *server) store(x *exchange) error {
+func (s *server) storeInstances(x *exchange) error {
 	t, accept, err := x.retrieveParameters()
 	if err != nil {
 		return err

@@ -126,8 +126,8 @@ func (s *server) routes() {
 		{"GET", instance + "/frames/{frames}", wadoRS, s.frames},
 		{"GET", instance + "/bulkdata/{path...}", wadoRS, s.bulkdata},
 
-		{"POST", "/studies", stowRS, s.store},
-		{"POST", study, stowRS, s.store},
+		{"POST", "/studies", stowRS, s.storeInstances},
+		{"POST", study, stowRS, s.storeInstances},
 	} {
 		s.mux.Handle(r.method+" "+Prefix+r.path, s.handle(r.method+" "+r.path, r.protocol, r.serve))
 	}
