@@ -64,6 +64,25 @@ func (r fileRoot) Key(_ context.Context, create bool) (Key, error) {
 	return k, nil
 }
 
+// WriteRoot writes a root key where [FileRoot] reads it, durably. It never
+// replaces a file that holds another key.
+func WriteRoot(fsys durable.FS, name string, k Key) error {
+	if k.IsZero() {
+		return errors.New("write the root key: there is none")
+	}
+	r := fileRoot{fsys, name}
+	old, err := r.Key(context.Background(), false)
+	switch {
+	case errors.Is(err, ErrNoRoot):
+		return r.write(k)
+	case err != nil:
+		return err
+	case !old.Equal(k):
+		return fmt.Errorf("root key file %s holds another key, %s: move it away first", name, old.ID())
+	}
+	return nil
+}
+
 func (r fileRoot) write(k Key) error {
 	if err := r.fs.MkdirAll(filepath.Dir(r.name), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the root key: %w", err)
