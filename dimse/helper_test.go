@@ -208,3 +208,8 @@ func body(t testing.TB, name string) []byte {
 func panicking(context.Context, *dimse.Association, *dimse.StoreRequest, io.Reader) error {
 	panic("a handler falls over")
 }
+
+func discard(_ context.Context, _ *dimse.Association, _ *dimse.StoreRequest, data io.Reader) error {
+	_, err := io.Copy(io.Discard, data)
+	return err
+}
