@@ -48,7 +48,7 @@ func TestDCMTKRetrievesByEveryModel(t *testing.T) {
 	} {
 		for _, pdu := range []string{"4096", "131072"} {
 			t.Run(model+" maximum PDU "+pdu, func(t *testing.T) {
-				clear(r.got)
+				r.reset()
 				common := append([]string{model, "-pdu", pdu, "-aec", "LUMEN"}, keys...)
 				run(t, "movescu", append(append(common, "-aem", "THERE"), host(n.addr), port(n.addr))...)
 				if r.len() != 2 {

@@ -260,6 +260,12 @@ func receive(t testing.TB, syntaxes func(string, []string) string, answer func(n
 	return r
 }
 
+func (r *receiver) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.got)
+}
+
 func (r *receiver) len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

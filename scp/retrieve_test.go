@@ -50,7 +50,7 @@ func TestMoveSendsWhatWasStored(t *testing.T) {
 		{"nothing there", study("1.2.3"), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			clear(r.got)
+			r.reset()
 			pending := 0
 			counts, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", c.id, func(p dimse.SubOperations) error {
 				pending++
