@@ -1,7 +1,6 @@
 package dicom
 
 import (
-	"bytes"
 	"io"
 )
 
@@ -52,10 +51,7 @@ func ReadDataSet(r *Reader, opt ReadOptions) (*DataSet, error) {
 // ParseDataSet reads a whole data set from memory, with the default limits.
 // Elements do not point into b.
 func ParseDataSet(b []byte, ts TransferSyntax) (*DataSet, error) {
-	if ts.Deflated {
-		return ReadDataSet(NewReader(bytes.NewReader(b), ts, Limits{}), ReadOptions{})
-	}
-	return ReadDataSet(newBytesReader(b, ts, Limits{}), ReadOptions{})
+	return ReadDataSet(NewBytesReader(b, ts, Limits{}), ReadOptions{})
 }
 
 // builder makes a DataSet of tokens.

@@ -1,6 +1,7 @@
 package dicom
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 
@@ -25,12 +26,13 @@ type level struct {
 // It trusts no length: one that is too large surfaces as
 // [io.ErrUnexpectedEOF] in a [ParseError] when the stream ends.
 type Reader struct {
-	src    io.Reader
-	buf    []byte // buf[r:w] is read but not consumed
-	r, w   int
-	base   int64 // offset of buf[0] in the stream
-	srcErr error // what src said at last
-	err    error // what Next said at last; sticky
+	src     io.Reader
+	buf     []byte // buf[r:w] is read but not consumed
+	r, w    int
+	base    int64 // offset of buf[0] in the stream
+	inPlace bool  // buf is the caller's
+	srcErr  error // what src said at last
+	err     error // what Next said at last; sticky
 
 	left     int64 // bytes of the current value that are not consumed
 	stack    []level
@@ -54,14 +56,16 @@ const readerBuffer = 64 << 10
 // inflated stream.
 func NewReader(src io.Reader, ts TransferSyntax, lim Limits) *Reader {
 	r := &Reader{}
-	r.reset(src, ts, lim)
+	r.Reset(src, ts, lim)
 	return r
 }
 
-func (r *Reader) reset(src io.Reader, ts TransferSyntax, lim Limits) {
+// Reset makes r a Reader of another data set, as [NewReader] does, and keeps
+// its buffer.
+func (r *Reader) Reset(src io.Reader, ts TransferSyntax, lim Limits) {
 	lim = lim.withDefaults()
 	buf := r.buf
-	if buf == nil {
+	if buf == nil || r.inPlace {
 		buf = make([]byte, readerBuffer)
 	}
 	*r = Reader{src: src, buf: buf, stack: r.stack[:0], scratch: r.scratch, lim: lim, implicit: ts.ImplicitVR, big: ts.BigEndian}
@@ -70,9 +74,13 @@ func (r *Reader) reset(src io.Reader, ts TransferSyntax, lim Limits) {
 	}
 }
 
-// newBytesReader reads b in place.
-func newBytesReader(b []byte, ts TransferSyntax, lim Limits) *Reader {
-	return &Reader{buf: b, w: len(b), srcErr: io.EOF, lim: lim.withDefaults(), implicit: ts.ImplicitVR, big: ts.BigEndian}
+// NewBytesReader returns a Reader of a data set in memory. It reads b in place
+// and has no buffer of its own, unless it inflates.
+func NewBytesReader(b []byte, ts TransferSyntax, lim Limits) *Reader {
+	if ts.Deflated {
+		return NewReader(bytes.NewReader(b), ts, lim)
+	}
+	return &Reader{buf: b, w: len(b), inPlace: true, srcErr: io.EOF, lim: lim.withDefaults(), implicit: ts.ImplicitVR, big: ts.BigEndian}
 }
 
 // Offset returns the offset in the stream of the next byte to be consumed.

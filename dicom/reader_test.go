@@ -204,3 +204,26 @@ func TestReaderStopsAtTheElementLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestReaderInPlaceAndAgain(t *testing.T) {
+	stream := sopClass + seqUndefined + itemAny + patientID + itemEnd + seqEnd
+	want, _, _ := outline(strings.NewReader(stream), syntax(t, dicom.ExplicitVRLittleEndian))
+	r := dicom.NewBytesReader([]byte(stream), syntax(t, dicom.ExplicitVRLittleEndian), dicom.Limits{})
+	for _, src := range []io.Reader{nil, strings.NewReader(stream), strings.NewReader(patientID + stream)} {
+		if src != nil {
+			r.Reset(src, syntax(t, dicom.ExplicitVRLittleEndian), dicom.Limits{})
+		}
+		d, err := dicom.ReadDataSet(r, dicom.ReadOptions{})
+		if err != nil || d.Item(dict.ReferencedImageSequence, 0).String(dict.PatientID) != "id" {
+			t.Errorf("%d elements, %v; as tokens %s", d.Len(), err, want)
+		}
+	}
+	deflated, err := sample().Encode(syntax(t, dicom.DeflatedExplicitVRLittleEndian))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = dicom.NewBytesReader(deflated, syntax(t, dicom.DeflatedExplicitVRLittleEndian), dicom.Limits{})
+	if d, err := dicom.ReadDataSet(r, dicom.ReadOptions{}); err != nil || d.Len() != sample().Len() {
+		t.Errorf("%d elements, %v", d.Len(), err)
+	}
+}

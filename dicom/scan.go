@@ -114,7 +114,7 @@ type scanner struct {
 }
 
 func (sc *scanner) reset(src io.Reader, ts TransferSyntax, lim Limits) {
-	sc.reader.reset(src, ts, lim)
+	sc.reader.Reset(src, ts, lim)
 	sc.digest.reset()
 	sc.builder = newBuilder(&sc.reader)
 	sc.scan = &Scan{syntax: ts, BodyOffset: -1}
