@@ -18,8 +18,8 @@ const window = (1<<20 - PrefixSize) / sealedChunk
 type RangeOpener func(ctx context.Context, off, n int64) (io.ReadCloser, error)
 
 // ReaderAt opens ranges of a sealed object that lies elsewhere. It reads the
-// object's prefix once, together with the first range where that is near, so
-// keep a ReaderAt when more ranges will follow. It is safe for concurrent use
+// object's prefix once, together with the first range where that begins in the
+// first chunk, so keep a ReaderAt when more ranges will follow. It is safe for concurrent use
 // and holds no buffers itself.
 //
 // What it returns is authentic. That the object still has its end is known only
