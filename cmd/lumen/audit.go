@@ -29,7 +29,7 @@ func ask(ctx context.Context, cfg config.Config, method, path string, read func(
 			err = e
 		}
 	}()
-	body, err := a.Do(ctx, method, path)
+	body, err := a.Do(ctx, method, path, nil)
 	if err != nil {
 		return err
 	}

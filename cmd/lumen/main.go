@@ -27,6 +27,9 @@ func commands() []command {
 		{"check", "[--data DIR]", "read every stored object and compare it with the index", check},
 		{"audit verify", "[--data DIR] [--key PUBLICKEY]", "verify the journal", auditVerify},
 		{"audit show", "[--data DIR] [--from N]", "print the journal with its payloads opened", auditShow},
+		{"import", "[--data DIR] [--state FILE] DIR|ZIP|FILE...", "take DICOM files in, as they are", importFiles},
+		{"export", "[--data DIR] --study UID|--patient ID DIR|ZIP", "write Part 10 files and a DICOMDIR", exportFiles},
+		{"index rebuild", "[--data DIR]", "make the index anew from the stored objects; the node must not run", indexRebuild},
 		{"echo", "[--as TITLE] [TITLE@]HOST:PORT", "ask a DICOM node whether it is there", echo},
 		{"send", "[--as TITLE] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
 		{"find", "[--as TITLE] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
@@ -89,15 +92,30 @@ func newOptions(name string) *options {
 
 // parse reads args, of which none may be left over, and then the configuration.
 func (o *options) parse(args []string) (config.Config, error) {
-	if err := o.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			os.Exit(0)
+	cfg, rest, err := o.parseArgs(args)
+	if err == nil && len(rest) > 0 {
+		fmt.Fprintf(os.Stderr, "%s: what is %q?\n", o.Name(), rest[0])
+		return cfg, errUsage
+	}
+	return cfg, err
+}
+
+// parseArgs reads args, of which those that are no flags are left over, and
+// then the configuration. Flags may come before and after the others.
+func (o *options) parseArgs(args []string) (cfg config.Config, rest []string, err error) {
+	for {
+		if err := o.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				os.Exit(0)
+			}
+			return cfg, nil, errUsage
 		}
-		return config.Config{}, errUsage
+		if o.NArg() == 0 {
+			break
+		}
+		rest = append(rest, o.Arg(0))
+		args = o.Args()[1:]
 	}
-	if o.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "%s: what is %q?\n", o.Name(), o.Arg(0))
-		return config.Config{}, errUsage
-	}
-	return config.Load(*o.configFile, o.flags)
+	cfg, err = config.Load(*o.configFile, o.flags)
+	return cfg, rest, err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,10 +75,18 @@ func (a *Admin) Close() error {
 	return a.close()
 }
 
-// Do sends a request for path and returns the answer's body. What the node
-// answers with an error status comes back as an error.
-func (a *Admin) Do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	rq, err := http.NewRequestWithContext(ctx, method, "http://lumen"+path, nil)
+// RefusedError is an answer of the node that is none of success.
+type RefusedError struct {
+	Status int // of HTTP
+	Reason string
+}
+
+func (e *RefusedError) Error() string { return "the node refuses: " + e.Reason }
+
+// Do sends a request for path, with a body or nil, and returns the answer's
+// body. What the node does not do comes back as a *RefusedError.
+func (a *Admin) Do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	rq, err := http.NewRequestWithContext(ctx, method, "http://lumen"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +96,11 @@ func (a *Admin) Do(ctx context.Context, method, path string) (io.ReadCloser, err
 	}
 	if rsp.StatusCode != http.StatusOK {
 		defer rsp.Body.Close()
-		reason, _ := io.ReadAll(io.LimitReader(rsp.Body, 4096)) // the status alone says enough
-		return nil, fmt.Errorf("the node answers %s: %s", rsp.Status, reason)
+		var answer struct{ Status string }
+		if json.NewDecoder(io.LimitReader(rsp.Body, 4096)).Decode(&answer) != nil {
+			answer.Status = rsp.Status
+		}
+		return nil, &RefusedError{rsp.StatusCode, answer.Status}
 	}
 	return rsp.Body, nil
 }
@@ -98,7 +110,7 @@ func (a *Admin) reachable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, socketWait)
 	defer cancel()
 	for {
-		body, err := a.Do(ctx, http.MethodGet, "/status")
+		body, err := a.Do(ctx, http.MethodGet, "/status", nil)
 		if err == nil {
 			return body.Close()
 		}

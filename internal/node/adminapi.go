@@ -18,20 +18,28 @@ func (n *node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "running") })
 	mux.HandleFunc("GET /audit", n.serveAudit)
 	mux.HandleFunc("POST /check", n.serveCheck)
+	mux.HandleFunc("POST /import", n.serveImport)
+	mux.HandleFunc("POST /export", n.serveExport)
 	return mux
 }
 
 // AuditLine is one line of `lumen audit show`.
 type AuditLine struct {
-	Index   uint64        `json:"index"`
-	Time    time.Time     `json:"time"`
-	Code    audit.Code    `json:"code"`
-	Outcome string        `json:"outcome"`
-	Request string        `json:"request,omitempty"`
-	Object  string        `json:"object,omitempty"`
-	Count   *store.Counts `json:"count,omitempty"`
+	Index   uint64      `json:"index"`
+	Time    time.Time   `json:"time"`
+	Code    audit.Code  `json:"code"`
+	Outcome string      `json:"outcome"`
+	Request string      `json:"request,omitempty"`
+	Object  string      `json:"object,omitempty"`
+	Count   *auditCount `json:"count,omitempty"`
 	// Payload is who did what to whom: patient data in clear.
 	Payload *audit.Payload `json:"payload,omitempty"`
+}
+
+type auditCount struct {
+	Instances int64 `json:"instances,omitempty"`
+	Frames    int64 `json:"frames,omitempty"`
+	Bytes     int64 `json:"bytes,omitempty"`
 }
 
 // serveAudit streams the entries of a journal. Reading it is recorded in it
@@ -79,7 +87,7 @@ func auditLine(entry audit.Entry) AuditLine {
 		Index: entry.Index, Time: entry.Leaf.Time, Code: entry.Leaf.Code, Outcome: entry.Leaf.Outcome.String(),
 		Request: entry.Leaf.Request, Object: entry.Leaf.Object,
 	}
-	if c := (store.Counts{Instances: entry.Leaf.Instances, Frames: entry.Leaf.Frames, Bytes: entry.Leaf.Bytes}); c != (store.Counts{}) {
+	if c := (auditCount{entry.Leaf.Instances, entry.Leaf.Frames, entry.Leaf.Bytes}); c != (auditCount{}) {
 		l.Count = &c
 	}
 	if p, err := audit.ParsePayload(entry.Payload); err == nil {

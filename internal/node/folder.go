@@ -25,8 +25,6 @@ var ErrRunning = errors.New("another lumen process uses this data folder")
 type Folder struct {
 	root string
 	lock *os.File
-	// New is true when this process made the folder.
-	New bool
 }
 
 // OpenFolder takes the folder root, and makes it first when create is set. It
@@ -83,10 +81,9 @@ func (f *Folder) checkFormat(fsys durable.FS, create bool) error {
 	text, err := durable.ReadFile(fsys, f.path("format"), 64)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
-		if used, err := f.used(fsys); err != nil || used {
-			return errors.Join(err, fmt.Errorf("%s has content but no format file: not a data folder of lumen", f.root))
+		if err := f.ours(fsys); err != nil {
+			return err
 		}
-		f.New = true
 		return durable.WriteFile(fsys, f.path("format"), []byte(folderFormat), 0o600)
 	case err != nil:
 		return fmt.Errorf("read the format of the data folder: %w", err)
@@ -97,16 +94,20 @@ func (f *Folder) checkFormat(fsys durable.FS, create bool) error {
 	return nil
 }
 
-// used reports whether there is anything but what an interrupted first start
-// may have left.
-func (f *Folder) used(fsys durable.FS) (bool, error) {
+// ours refuses to make a data folder of one that has other content. What an
+// interrupted first start or a restored backup left is ours.
+func (f *Folder) ours(fsys durable.FS) error {
 	entries, err := fsys.ReadDir(f.root)
 	for _, e := range entries {
-		if e.Name() != "run" && !strings.HasSuffix(e.Name(), durable.TempSuffix) {
-			return true, err
+		switch name := e.Name(); name {
+		case "audit", "blobs", "cache", "index", "keys", "run", "spool":
+		default:
+			if !strings.HasSuffix(name, durable.TempSuffix) {
+				return fmt.Errorf("%s has other content, %s, and no format file: not a data folder of lumen", f.root, name)
+			}
 		}
 	}
-	return false, err
+	return err
 }
 
 // Addresses are where a node listens, as DIR/run/addr.json has them.

@@ -46,6 +46,7 @@ type node struct {
 	own     *journal // of the node: start, stop, configuration
 	tenant  *journal // of the tenant: everything about its data
 	blobs   store.Blobs
+	keys    *seal.Keyring // of the tenant
 	index   *index.DB
 	archive *store.Archive
 
@@ -57,13 +58,33 @@ type node struct {
 // in which they need each other; close ends them in the reverse one. One that
 // is not to serve, but for a command, leaves background work alone.
 func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.Logger, serving bool) (_ *node, err error) {
+	n, err := openBase(ctx, cfg, folder, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if n.index, err = n.openIndex(ctx, indexFile); err != nil {
+		return nil, err
+	}
+	if n.archive, err = store.Open(ctx, n.storeConfig(!serving)); err != nil {
+		return nil, err
+	}
+	n.onClose(func(context.Context) error { return n.archive.Close() })
+	return n, nil
+}
+
+// openBase opens what comes before the index: objects, keys and journals.
+func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.Logger) (_ *node, err error) {
 	n := &node{config: cfg, log: log, registry: newRegistry(), folder: folder, fs: watchedFS{durable.OS(), exitOn(log)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
 		}
 	}()
-
 	if n.blobs, err = dir.New(n.fs, folder.path("blobs")); err != nil {
 		return nil, err
 	}
@@ -72,37 +93,30 @@ func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	keys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: true})
-	if err != nil {
+	if n.keys, err = seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: true}); err != nil {
 		return nil, err
 	}
-
 	if n.own, err = n.openJournal(ctx, "node", ownKeys, ownSegment); err != nil {
 		return nil, err
 	}
 	if err = n.recordStart(ctx); err != nil {
 		return nil, err
 	}
-	if n.tenant, err = n.openJournal(ctx, access.DefaultTenant, keys, int64(cfg.Audit.SegmentSize)); err != nil {
+	if n.tenant, err = n.openJournal(ctx, access.DefaultTenant, n.keys, int64(cfg.Audit.SegmentSize)); err != nil {
 		return nil, err
 	}
-
-	if n.index, err = n.openIndex(ctx, keys); err != nil {
-		return nil, err
-	}
-	n.archive, err = store.Open(ctx, store.Config{
-		Tenant: access.DefaultTenant, Blobs: n.blobs, Index: n.index, Journal: n.tenant, Keys: keys,
-		FreeSpace:  func() (free, total int64, err error) { return n.fs.Free(folder.root) },
-		MinFree:    store.Floor{Bytes: int64(cfg.Storage.MinFree), Percent: float64(cfg.Storage.MinFreePercent)},
-		NoSweep:    !serving,
-		Logger:     log,
-		Registerer: n.registry,
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.onClose(func(context.Context) error { return n.archive.Close() })
 	return n, nil
+}
+
+func (n *node) storeConfig(noSweep bool) store.Config {
+	return store.Config{
+		Tenant: access.DefaultTenant, Blobs: n.blobs, Index: n.index, Journal: n.tenant, Keys: n.keys,
+		FreeSpace:  func() (free, total int64, err error) { return n.fs.Free(n.folder.root) },
+		MinFree:    store.Floor{Bytes: int64(n.config.Storage.MinFree), Percent: float64(n.config.Storage.MinFreePercent)},
+		NoSweep:    noSweep,
+		Logger:     n.log,
+		Registerer: n.registry,
+	}
 }
 
 func (n *node) onClose(f func(context.Context) error) { n.closers = append(n.closers, f) }
@@ -181,19 +195,24 @@ func (n *node) recordConfig(ctx context.Context) error {
 	return durable.WriteFile(n.fs, name, []byte(text), 0o600)
 }
 
-func (n *node) openIndex(ctx context.Context, keys *seal.Keyring) (*index.DB, error) {
-	folder := n.folder.path("index")
-	if err := n.fs.MkdirAll(folder, 0o700); err != nil {
+// indexFile is the tenant's index below DIR/index.
+const indexFile = access.DefaultTenant + ".db"
+
+func (n *node) openIndex(ctx context.Context, file string) (*index.DB, error) {
+	if err := n.fs.MkdirAll(n.folder.path("index"), 0o700); err != nil {
 		return nil, err
 	}
-	token := keys.IndexToken()
+	token := n.keys.IndexToken()
 	db, err := index.Open(ctx, index.Config{
-		Path:   n.folder.path("index", access.DefaultTenant+".db"),
-		Tenant: keys.Tenant(),
+		Path:   n.folder.path("index", file),
+		Tenant: n.keys.Tenant(),
 		Token:  func(value string) [32]byte { return seal.Token(token, value) },
 		RecordKey: func(version uint32) ([]byte, error) {
-			k, err := keys.RecordKey(context.WithoutCancel(ctx), version, true)
-			return k.Bytes(), err
+			k, err := n.keys.RecordKey(context.WithoutCancel(ctx), version, true)
+			if err != nil {
+				return nil, err
+			}
+			return k.Bytes(), nil
 		},
 	})
 	if err != nil {

@@ -1,0 +1,48 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+
+	"lumen/config"
+	"lumen/internal/durable"
+	"lumen/store"
+)
+
+// RebuildIndex makes the index anew from the sealed objects alone and puts it in
+// the place of the old one. It needs the data folder for itself: while a node
+// runs it returns [ErrRunning].
+func RebuildIndex(ctx context.Context, cfg config.Config, log *slog.Logger) (report store.RebuildReport, err error) {
+	folder, err := OpenFolder(durable.OS(), cfg.Data, true)
+	if err != nil {
+		return report, err
+	}
+	defer folder.Close()
+	n, err := openBase(ctx, cfg, folder, log)
+	if err != nil {
+		return report, err
+	}
+	// Closing comes before the new file takes its place: it must be complete.
+	fresh := indexFile + durable.TempSuffix
+	report, err = n.rebuildInto(ctx, fresh)
+	if err = errors.Join(err, n.close(context.WithoutCancel(ctx))); err != nil {
+		return report, err
+	}
+	if err := n.fs.Rename(folder.path("index", fresh), folder.path("index", indexFile)); err != nil {
+		return report, err
+	}
+	return report, n.fs.SyncDir(folder.path("index"))
+}
+
+func (n *node) rebuildInto(ctx context.Context, file string) (store.RebuildReport, error) {
+	if err := n.fs.Remove(n.folder.path("index", file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return store.RebuildReport{}, err // one that was interrupted
+	}
+	var err error
+	if n.index, err = n.openIndex(ctx, file); err != nil {
+		return store.RebuildReport{}, err
+	}
+	return store.Rebuild(ctx, n.storeConfig(true))
+}
