@@ -39,12 +39,13 @@ func (db *DB) enqueue(ctx context.Context, rows []store.Row, covered store.Posit
 func (db *DB) Sync(ctx context.Context) error { return db.queue.wait(ctx) }
 
 // commitAll is the committer: one transaction after the other, each with all
-// that was queued while the last was written. So rows wait for at most two
-// transactions, and a lone writer waits for none but its own.
+// that was queued while the last was written and, as long as nobody waits for
+// it, a moment after that. So whoever waits waits for at most two transactions.
 func (db *DB) commitAll() {
 	defer close(db.done)
 	for range db.queue.wake {
 		for {
+			db.queue.linger()
 			jobs, closed := db.queue.take()
 			if len(jobs) == 0 {
 				if closed {

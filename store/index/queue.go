@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"sync"
+	"time"
 
 	"lumen/store"
 )
@@ -13,6 +14,13 @@ const queueRows = 8192
 
 // batchRows is how many rows one transaction takes at most.
 const batchRows = 2048
+
+// lingerTime is how long a transaction may gather rows while nobody waits for
+// it. With the transaction itself it stays below the 50 ms within which the
+// index follows the journal. An ingest never waits for the index, but its
+// flushes of the disk are shared with it: few large transactions leave more of
+// them to the blobs and the journal.
+const lingerTime = 30 * time.Millisecond
 
 // pending is a row that is queued, or in the transaction that is being written.
 type pending struct {
@@ -39,12 +47,14 @@ type queue struct {
 	put     uint64
 	durable uint64 // calls of Put and Remove: so many came, so many are durable
 	err     error  // of the last transaction
+	waiting int    // calls of wait
 	closed  bool
 
 	latest  map[token]*pending      // the last of each instance
 	handles map[token]pendingHandle // of studies
 
 	wake     chan struct{} // has room for one: there is work
+	hurry    chan struct{} // has room for one: do not linger
 	progress chan struct{} // closed, and made anew, after every transaction
 }
 
@@ -58,6 +68,7 @@ func (q *queue) init() {
 	q.latest = make(map[token]*pending)
 	q.handles = make(map[token]pendingHandle)
 	q.wake = make(chan struct{}, 1)
+	q.hurry = make(chan struct{}, 1)
 	q.progress = make(chan struct{})
 }
 
@@ -75,7 +86,7 @@ func (q *queue) add(ctx context.Context, j job) error {
 		if q.err != nil {
 			err := q.err
 			q.mu.Unlock()
-			q.signal() // perhaps there is space again
+			signal(q.wake) // perhaps there is space again
 			return err
 		}
 		progress := q.progress
@@ -97,15 +108,37 @@ func (q *queue) add(ctx context.Context, j job) error {
 			q.handles[p.tokens.study] = pendingHandle{p.row.Blob.Study, q.handles[p.tokens.study].rows + 1}
 		}
 	}
+	full := q.rows >= batchRows
 	q.mu.Unlock()
-	q.signal()
+	signal(q.wake)
+	if full {
+		signal(q.hurry)
+	}
 	return nil
 }
 
-func (q *queue) signal() {
+// signal wakes the committer; one that is pending already is enough.
+func signal(c chan struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
+	}
+}
+
+// linger returns when the next transaction should begin: at once when somebody
+// waits for it, it is full or the last one failed, else after lingerTime.
+func (q *queue) linger() {
+	q.mu.Lock()
+	calm := len(q.jobs) > 0 && q.waiting == 0 && q.rows < batchRows && q.err == nil && !q.closed
+	q.mu.Unlock()
+	if !calm {
+		return
+	}
+	t := time.NewTimer(lingerTime)
+	defer t.Stop()
+	select {
+	case <-q.hurry:
+	case <-t.C:
 	}
 }
 
@@ -158,25 +191,26 @@ func (q *queue) forget(p *pending) {
 // wait returns when everything that was put before is durable.
 func (q *queue) wait(ctx context.Context) error {
 	q.mu.Lock()
+	q.waiting++
+	defer func() { q.waiting--; q.mu.Unlock() }()
 	target, tried := q.put, false
 	for q.durable < target {
 		if q.err != nil && tried {
-			err := q.err
-			q.mu.Unlock()
-			return err
+			return q.err
 		}
 		tried = true
 		progress := q.progress
 		q.mu.Unlock()
-		q.signal() // after an error: once more
+		signal(q.wake) // after an error: once more
+		signal(q.hurry)
 		select {
 		case <-progress:
 		case <-ctx.Done():
+			q.mu.Lock()
 			return context.Cause(ctx)
 		}
 		q.mu.Lock()
 	}
-	q.mu.Unlock()
 	return nil
 }
 
@@ -184,7 +218,8 @@ func (q *queue) close() {
 	q.mu.Lock()
 	q.closed = true
 	q.mu.Unlock()
-	q.signal()
+	signal(q.wake)
+	signal(q.hurry)
 }
 
 func (q *queue) failure() error {
