@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"lumen/store/seal"
@@ -196,14 +197,24 @@ func (c *checker) stray(ctx context.Context, ref BlobRef, info BlobInfo) error {
 	return nil
 }
 
-// other opens the key that an object is, by the study that it is in.
+// other opens the key that an object is.
 func (c *checker) other(ctx context.Context, info BlobInfo) error {
-	study, ok := c.archive.keyOfStudy(info.Name)
-	if !ok {
-		return nil
+	keys := c.archive.keys
+	err := error(nil)
+	if study, ok := c.archive.keyOfStudy(info.Name); ok {
+		_, err = keys.StudyUID(ctx, study) // reads the object, not the cache
+	} else if purpose, ok := strings.CutPrefix(info.Name, c.archive.prefix()+"key/"); ok {
+		if version, ok := strings.CutPrefix(purpose, "record-"); ok {
+			n, parseErr := strconv.ParseUint(version, 10, 32)
+			if err = parseErr; err == nil {
+				_, err = keys.RecordKey(ctx, uint32(n), false)
+			}
+		} else if month, ok := strings.CutPrefix(purpose, "journal-"); ok && month != "token" {
+			_, err = keys.JournalKey(ctx, month, false)
+		} // the others were opened with the keyring
 	}
-	if _, err := c.archive.keys.Study(ctx, study); err != nil {
-		return fmt.Errorf("study key: %w", damaged(err))
+	if err != nil {
+		return fmt.Errorf("key: %w", damaged(err))
 	}
 	return nil
 }

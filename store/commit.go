@@ -43,16 +43,18 @@ func (a *Archive) commit(ctx context.Context, row Row, event Event) (outcome Ing
 // instance's lock.
 func (a *Archive) keep(ctx context.Context, row Row, event Event) error {
 	t := a.coverage.begin()
-	defer a.coverage.end(t)
 	after, err := a.journal.Append(ctx, event)
 	if err != nil {
+		a.coverage.end(t)
 		return a.undo(ctx, row, err)
 	}
 	if err := a.index.Put(ctx, []Row{row}, a.coverage.appended(t, after)); err != nil {
-		// It is in the journal: a restart finds it. But here nobody would, so it
-		// must not be acknowledged.
+		// It is in the journal, and the ticket that is not given back makes a
+		// restart find it there. But here nobody would: it must not be
+		// acknowledged.
 		return fmt.Errorf("put the row: %w", err)
 	}
+	a.coverage.end(t)
 	return nil
 }
 

@@ -46,7 +46,8 @@ func (c *coverage) appended(t *ticket, after Position) Position {
 	return covered
 }
 
-// end is called when the row has been put, or when there will be none.
+// end is called when the row has been put, or when there will be none. After
+// a put that failed it is not called: nothing may cover the event then.
 func (c *coverage) end(t *ticket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -133,6 +133,22 @@ func (x *slowIndex) Put(ctx context.Context, rows []store.Row, covered store.Pos
 	return x.Index.Put(ctx, rows, covered)
 }
 
+// Invariant 1: a row that could not be put is not acknowledged, and no later
+// one covers it: a restart finds it in the journal.
+func TestAFailedPutIsFoundAtRestart(t *testing.T) {
+	n := newNode(t)
+	n.index.Fail(storetest.ErrInjected)
+	if _, err := n.ingest(explicitLE, encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)); !errors.Is(err, storetest.ErrInjected) {
+		t.Fatalf("error = %v", err)
+	}
+	n.index.Fail(nil)
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.2"), explicitLE), store.Stored)
+	n.crash()
+	if got := n.find(); !slices.Equal(got, []string{"1.1.1.1", "1.1.1.2"}) {
+		t.Errorf("after the crash a search finds %v", got)
+	}
+}
+
 // Invariant 3: the crash comes after the blob and before its record. Nothing
 // was acknowledged; the blob is adopted, and a sender that tries again finds
 // its instance there.

@@ -290,7 +290,7 @@ func (n *node) wantFrames(want [][]byte) {
 
 // encapsulated returns a data set whose pixel data are the given fragments
 // after an offset table for frames that begin at the fragments named in first.
-func encapsulated(t *testing.T, frames int, first []int, fragments ...[]byte) []byte {
+func encapsulated(t testing.TB, frames int, first []int, fragments ...[]byte) []byte {
 	b := encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) {
 		d.Delete(dict.PixelData)
 		d.SetString(dict.NumberOfFrames, fmt.Sprint(frames))
