@@ -413,6 +413,7 @@ func TestAllocations(t *testing.T) {
 	})
 }
 
+// FuzzOpen: no input that was not sealed opens, and none makes a reader panic.
 func FuzzOpen(f *testing.F) {
 	f.Add([]byte{}, []byte{})
 	for _, n := range []int{0, 100, chunk, 2*chunk + 9} {
