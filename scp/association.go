@@ -64,6 +64,9 @@ func (s *Server) message(a *dimse.Association, m dimse.Message) {
 	if class == dimse.ClassFailure {
 		level = slog.LevelWarn
 	}
+	if !s.log.Enabled(context.Background(), level) {
+		return
+	}
 	attrs := []any{"association", a.ID, "operation", m.Operation, "status", fmt.Sprintf("%04X", uint16(m.Status)),
 		"bytes", m.Bytes, "duration", m.Duration}
 	if m.Err != nil {

@@ -96,7 +96,7 @@ func (s *Server) identifier(l level, d *dicom.DataSet) *dicom.DataSet {
 	}
 	d.SetString(dict.RetrieveAETitle, s.cfg.AETitle)
 	if l == levelPatient {
-		d.Delete(dict.StudyInstanceUID)
+		onlyPatient(d)
 	}
 	if len(d.Raw(dict.SpecificCharacterSet)) == 0 {
 		// What declares none is ASCII, or was written by a device that forgot to:
@@ -104,4 +104,17 @@ func (s *Server) identifier(l level, d *dicom.DataSet) *dicom.DataSet {
 		d.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte("ISO_IR 100"))
 	}
 	return d
+}
+
+// onlyPatient removes what a match of the study level has beyond its patient.
+func onlyPatient(d *dicom.DataSet) {
+	var of []dicom.Tag
+	for e := range d.All() {
+		if !patientKey(e.Tag) && e.Tag != dict.RetrieveAETitle && e.Tag != dict.InstanceAvailability {
+			of = append(of, e.Tag)
+		}
+	}
+	for _, t := range of {
+		d.Delete(t)
+	}
 }

@@ -60,6 +60,28 @@ func TestFindAnswersAtEveryLevelAndModel(t *testing.T) {
 	}
 }
 
+func TestFindOfPatientsTellsNothingOfTheirStudies(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1))
+	for _, id := range []*dicom.DataSet{identifier("PATIENT"), identifier("PATIENT", "PatientID", "", "StudyDate", "")} {
+		got, err := n.find(t, dict.UIDPatientRootQueryRetrieveInformationModelFind, id)
+		if err != nil || len(got) != 1 {
+			t.Fatal(len(got), err)
+		}
+		for e := range got[0].All() {
+			switch {
+			case e.Tag.Group() == 0x0010:
+			case e.Tag == dict.SpecificCharacterSet, e.Tag == dict.QueryRetrieveLevel, e.Tag == dict.RetrieveAETitle, e.Tag == dict.InstanceAvailability:
+			default:
+				t.Errorf("%v is in the answer", e.Tag)
+			}
+		}
+		if got[0].String(dict.PatientID) != "P0" {
+			t.Errorf("Patient ID %q", got[0].String(dict.PatientID))
+		}
+	}
+}
+
 func TestFindRefusesWhatTheModelDoesNotHave(t *testing.T) {
 	n := start(t)
 	for _, c := range []struct {

@@ -15,6 +15,7 @@ func (s *Server) get(ctx context.Context, a *dimse.Association, rq *dimse.GetReq
 	if err != nil {
 		return dimse.SubOperations{}, err
 	}
+	defer r.close(dimse.ErrPanic) // unless it is closed below
 	var contexts []dimse.Context
 	for _, c := range a.Contexts() {
 		if c.PeerIsSCP {

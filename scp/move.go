@@ -25,6 +25,7 @@ func (s *Server) move(ctx context.Context, a *dimse.Association, rq *dimse.MoveR
 	if err != nil {
 		return dimse.SubOperations{}, err
 	}
+	defer r.close(dimse.ErrPanic) // unless it is closed below
 	c := &courier{title: rq.Destination, to: to, log: s.log,
 		dialer:   dimse.Dialer{CallingAE: s.cfg.AETitle, TLS: to.TLS, Limits: s.cfg.Limits},
 		origin:   dimse.MoveOriginator{AE: a.CallingAE, MessageID: rq.MessageID},

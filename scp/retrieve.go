@@ -17,7 +17,7 @@ type retrieval struct {
 	instances []*store.Instance
 }
 
-// close journals how it ended.
+// close journals how it ended; only the first call counts.
 func (r *retrieval) close(outcome error) {
 	for _, o := range r.opened {
 		_ = o.Close(outcome)
