@@ -89,10 +89,22 @@ func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*
 	return p, nil
 }
 
+var prologueReaders = sync.Pool{New: func() any { return new(dicom.Reader) }}
+
+// eof is an empty source.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
 // parse looks at the elements before the pixel data. It stops there, at the
 // end, or when the capture is full.
 func (p *prologue) parse(c *capture, in Incoming) error {
-	r := dicom.NewReader(c, in.TransferSyntax, p.limits)
+	r := prologueReaders.Get().(*dicom.Reader)
+	r.Reset(c, in.TransferSyntax, p.limits)
+	defer func() {
+		r.Reset(eof{}, dicom.TransferSyntax{}, p.limits) // lets go of the source
+		prologueReaders.Put(r)
+	}()
 	for {
 		token, err := r.Next()
 		if err == io.EOF {
