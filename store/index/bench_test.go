@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,4 +179,38 @@ func BenchmarkInstances(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPut stores stills of one study after the other, a row a call, as
+// ingest does. It reports the processor time of a row, and waits for the last.
+func BenchmarkPut(b *testing.B) {
+	db := open(b, filepath.Join(b.TempDir(), "index"))
+	defer db.Close()
+	r := rand.New(rand.NewPCG(1, 2))
+	var study store.Row
+	b.ReportAllocs()
+	before, n := processTime(b), 0
+	for b.Loop() {
+		if n%100 == 0 {
+			study = benchRow(r, n)
+		}
+		one := study
+		one.SOPInstanceUID = fmt.Sprintf("%s.%d", study.SeriesInstanceUID, n)
+		one.Attributes = study.Attributes.Clone()
+		one.Attributes.SetInt(dict.InstanceNumber, n%100)
+		n++
+		put(b, db, store.Position(n), one)
+	}
+	if err := db.Sync(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64((processTime(b)-before).Microseconds())/float64(n), "cpu-µs/row")
+}
+
+func processTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -74,6 +74,7 @@ type DB struct {
 	sets   modalitySets
 	table  atomic.Pointer[table]
 	state  atomic.Pointer[state] // as of the last commit
+	budget int                   // of a search, in records
 
 	queue
 	done chan struct{} // closed when the committer has ended
@@ -87,7 +88,7 @@ func Open(ctx context.Context, config Config) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{config: config, bolt: file, seal: sealer{key: config.RecordKey}, done: make(chan struct{})}
+	db := &DB{config: config, bolt: file, seal: sealer{key: config.RecordKey}, budget: budget, done: make(chan struct{})}
 	db.queue.init()
 	err = db.guard(func() error {
 		if err := file.Update(db.prepare); err != nil {

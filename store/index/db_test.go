@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -218,5 +219,100 @@ func TestFilesThatCannotBeUsedSaySo(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestSearchForInstancesWithoutAStudyHasABudget(t *testing.T) {
+	db := fresh(t)
+	var rows []store.Row
+	for i := range 300 {
+		rows = append(rows, row(fmt.Sprintf("1.%d", i), fmt.Sprintf("1.%d.1", i), fmt.Sprintf("1.%d.1.1", i), dict.StudyDate, 20200101+i%28))
+	}
+	put(t, db, 1, rows...)
+	db.SetBudget(100)
+	found, stopped := 0, false
+	newest := ""
+	for m, err := range db.Search(t.Context(), query(t, store.InstanceLevel, dict.StudyDate, "")) {
+		if err != nil {
+			stopped = errors.Is(err, store.ErrBudget)
+			break
+		}
+		if found == 0 {
+			newest = m.Attributes.String(dict.StudyDate)
+		}
+		found++
+	}
+	if !stopped || found == 0 || found > 100 || newest != "20200128" {
+		t.Errorf("%d found from %s on, stopped %v", found, newest, stopped)
+	}
+	if got := search(t, db, query(t, store.InstanceLevel, dict.StudyInstanceUID, "1.299")); len(got) != 1 {
+		t.Errorf("with a study, %d found", len(got))
+	}
+	if got := search(t, db, query(t, store.StudyLevel)); len(got) != 300 {
+		t.Errorf("%d studies found", len(got))
+	}
+}
+
+func TestANewRecordKeyIsUsedWhenOneIsSpent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	c := config(path)
+	versions := map[uint32]bool{}
+	key := c.RecordKey
+	c.RecordKey = func(version uint32) ([]byte, error) {
+		versions[version] = true
+		return key(version)
+	}
+	db, err := index.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, 1, row("1", "1.1", "1.1.1"))
+	if err := db.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db.SpendRecordKey(2)
+	put(t, db, 2, row("1", "1.1", "1.1.2"))
+	if err := db.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, 3, row("2", "2.1", "2.1.1"))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !versions[1] || !versions[2] || len(versions) != 2 {
+		t.Errorf("record keys used: %v", versions)
+	}
+	db = open(t, path)
+	defer db.Close()
+	if got := instances(t, db, store.Selection{}); len(got) != 3 {
+		t.Errorf("%d instances after reopening", len(got))
+	}
+}
+
+// What is planted in rows must not be in the file, in any form.
+func TestTheFileHoldsNothingReadable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	db := open(t, path)
+	r := row("1.2.3.4.5.77777", "1.2.3.4.5.88888", "1.2.3.4.5.99999", dict.PatientName, "Planted^Person", dict.PatientID, "PLANT-4711",
+		dict.AccessionNumber, "ACC4711", dict.StudyDate, "19630527", dict.StudyDescription, "planted description", dict.Modality, "ES")
+	r.CallingAE, r.Principal = "PLANTEDTOWER", "ae:PLANTEDTOWER"
+	put(t, db, 1, r)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, planted := range []string{"77777", "88888", "99999", "Planted", "planted", "PLANT", "4711", "19630527", dict.UIDVLEndoscopicImageStorage} {
+		wide := ""
+		for _, c := range planted {
+			wide += string(c) + "\x00"
+		}
+		for _, form := range []string{planted, wide, fmt.Sprintf("%x", planted)} {
+			if bytes.Contains(b, []byte(form)) {
+				t.Errorf("%q is in the file", form)
+			}
+		}
 	}
 }

@@ -10,10 +10,11 @@
 // in docs/formats/index.md.
 //
 // All of it is derived. Rows are queued and written by one goroutine, one
-// transaction after the other, each with what came while the last was written,
-// together with the journal position up to which every row is in: so a crash
-// loses nothing that the journal does not bring back. [DB.Locate] and
-// [DB.StudyHandle] see what is queued; searches wait for it.
+// transaction after the other, together with the journal position up to which
+// every row is in: so a crash loses nothing that the journal does not bring
+// back. Rows gather for some 30 ms, or until somebody waits for them: Put does
+// not, and the disk is left to ingest. [DB.Locate] and [DB.StudyHandle] see what is
+// queued; searches wait for it.
 //
 // Of the attributes of a patient, study and series, those received first are
 // kept; instances that contradict them are counted.

@@ -58,3 +58,14 @@ func FillStudies(tb testing.TB, config Config, n int, make func(i int) store.Row
 		tb.Fatal(err)
 	}
 }
+
+// SetBudget sets how many records a search may open.
+func (db *DB) SetBudget(n int) { db.budget = n }
+
+// SpendRecordKey makes the index believe that the record key has sealed all but
+// n of what it may.
+func (db *DB) SpendRecordKey(n uint64) {
+	s := *db.state.Load()
+	s.Seals = maxSeals - n
+	db.state.Store(&s)
+}

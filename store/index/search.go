@@ -252,7 +252,7 @@ func (s *search) descend(studies []studyEntry) (goOn bool, err error) {
 		if goOn, err := s.searchSeries(study); !goOn || err != nil {
 			return false, err
 		}
-		if s.bounded && s.opened > budget {
+		if s.bounded && s.opened > s.db.budget {
 			return false, store.ErrBudget
 		}
 	}
