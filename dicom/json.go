@@ -52,6 +52,9 @@ func (w *jsonWriter) dataSet(d *DataSet) {
 		if e.Tag.GroupLength() {
 			continue
 		}
+		if e.Tag == dict.SpecificCharacterSet { // is written as it is here, whatever it was
+			e.VR, e.Items = dict.CS, nil
+		}
 		mark := len(w.b)
 		if !first {
 			w.b = append(w.b, ',')
@@ -74,12 +77,12 @@ func (w *jsonWriter) dataSet(d *DataSet) {
 // value writes what follows the VR; false leaves the attribute out.
 func (w *jsonWriter) value(d *DataSet, e Element) bool {
 	switch {
+	case e.Tag == dict.SpecificCharacterSet:
+		w.b = append(w.b, `,"Value":["ISO_IR 192"]`...)
 	case e.VR == dict.SQ:
 		w.items(e)
 	case e.Omitted():
 		return w.bulk(e)
-	case e.Tag == dict.SpecificCharacterSet:
-		w.b = append(w.b, `,"Value":["ISO_IR 192"]`...)
 	case len(e.Value) == 0:
 	case e.VR.Text():
 		w.text(e.VR, d.Strings(e.Tag))

@@ -36,6 +36,9 @@ func (w *xmlWriter) dataSet(d *DataSet) {
 		if e.Tag.GroupLength() {
 			continue
 		}
+		if e.Tag == dict.SpecificCharacterSet { // is written as it is here, whatever it was
+			e.VR, e.Items = dict.CS, nil
+		}
 		mark := len(w.b)
 		w.put(`<DicomAttribute tag="` + hexTag(e.Tag) + `" vr="` + e.VR.String() + `"`)
 		if keyword := dict.Keyword(e.Tag); keyword != "" {
@@ -69,6 +72,8 @@ func (d *DataSet) PrivateCreator(t Tag) string {
 // value writes what is inside of an attribute; false leaves it out.
 func (w *xmlWriter) value(d *DataSet, e Element) bool {
 	switch {
+	case e.Tag == dict.SpecificCharacterSet:
+		w.put(`<Value number="1">ISO_IR 192</Value>`)
 	case e.VR == dict.SQ:
 		for i, item := range e.Items {
 			w.put(`<Item number="` + strconv.Itoa(i+1) + `">`)
@@ -79,8 +84,6 @@ func (w *xmlWriter) value(d *DataSet, e Element) bool {
 		}
 	case e.Omitted():
 		return w.bulk(e)
-	case e.Tag == dict.SpecificCharacterSet:
-		w.put(`<Value number="1">ISO_IR 192</Value>`)
 	case len(e.Value) == 0:
 	case e.VR.Text() || e.VR.Number():
 		for i, v := range d.Strings(e.Tag) {

@@ -1,0 +1,90 @@
+package dicom_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"lumen/dicom"
+	"lumen/dicom/dict"
+)
+
+// TestLimitsAtAndOnePast holds each limit of what a scan keeps to the byte.
+func TestLimitsAtAndOnePast(t *testing.T) {
+	var d dicom.DataSet // 5 elements with 40 bytes of values
+	for _, tag := range []dicom.Tag{dict.StudyDate, dict.SeriesDate, dict.PatientBirthDate, dict.AcquisitionDate, dict.ContentDate} {
+		d.SetString(tag, "20240101")
+	}
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	b := mustEncode(t, &d)
+	values := func(s *dicom.Scan) (n int) {
+		for e := range s.Header.All() {
+			if !e.Omitted() {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name      string
+		lim       dicom.Limits
+		elements  int
+		values    int
+		truncated bool
+	}{
+		{"value bytes at the limit", dicom.Limits{ValueBytes: 8}, 5, 5, false},
+		{"value bytes one past it", dicom.Limits{ValueBytes: 7}, 5, 0, false},
+		{"header bytes at the limit", dicom.Limits{HeaderBytes: 40}, 5, 5, false},
+		{"header bytes one past it", dicom.Limits{HeaderBytes: 39}, 5, 4, true},
+		{"kept elements at the limit", dicom.Limits{KeptElements: 5}, 5, 5, false},
+		{"kept elements one past it", dicom.Limits{KeptElements: 4}, 4, 4, true},
+		{"elements at the limit", dicom.Limits{Elements: 5}, 5, 5, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := dicom.ScanDataSet(bytes.NewReader(b), ts, c.lim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Header.Len() != c.elements || values(s) != c.values || s.Truncated != c.truncated {
+				t.Errorf("%d elements, %d values, truncated %v", s.Header.Len(), values(s), s.Truncated)
+			}
+		})
+	}
+	if _, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{Elements: 4}); !errors.Is(err, dicom.ErrLimit) {
+		t.Errorf("elements one past the limit: %v", err)
+	}
+}
+
+// TestSequencesCannotPushOutWhatMatters fills a header from its start.
+func TestSequencesCannotPushOutWhatMatters(t *testing.T) {
+	d := native(8, 4, 2, make([]byte, 24))
+	var items []*dicom.DataSet
+	for range 200 {
+		var item dicom.DataSet
+		item.SetString(dict.ReferencedSOPInstanceUID, "1.2.3.4.5.6.7.8")
+		items = append(items, &item)
+	}
+	d.SetItems(dict.ReferencedStudySequence, items...)
+	d.SetBytes(dict.NewTag(0x0009, 0x1002), dict.OB, make([]byte, 1500))
+	d.SetBytes(dict.NewTag(0x0009, 0x1003), dict.OB, make([]byte, 1500))
+	s, err := dicom.ScanDataSet(bytes.NewReader(mustEncode(t, d)), syntax(t, dicom.ExplicitVRLittleEndian), dicom.Limits{HeaderBytes: 4000})
+	if err != nil || !s.Truncated {
+		t.Fatalf("truncated %v, %v", s.Truncated, err)
+	}
+	for _, tag := range []dicom.Tag{dict.SOPClassUID, dict.PatientName, dict.Rows, dict.BitsAllocated} {
+		if s.Header.String(tag) == "" {
+			t.Errorf("%v is lost", tag)
+		}
+	}
+	if f, err := s.Frames(); err != nil || f.Len() != 3 {
+		t.Errorf("%d frames, %v", f.Len(), err)
+	}
+}
+
+func TestDefaultLimits(t *testing.T) {
+	want := dicom.Limits{HeaderBytes: 4 << 20, ValueBytes: 64 << 10, Depth: 16, KeptElements: 100_000, Elements: 10_000_000,
+		Fragments: 1 << 20, InflateRatio: 100, InflateHeader: 64 << 20}
+	if got := dicom.DefaultLimits(); got != want {
+		t.Errorf("%+v", got)
+	}
+}
