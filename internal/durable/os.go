@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // OS returns the operating system's files.
@@ -54,6 +55,10 @@ func mkdirAll(name string, perm fs.FileMode, mkdir func(string, fs.FileMode) err
 		// Somebody else made it, perhaps a moment ago and in another goroutine
 		// that has yet to sync: returning now would promise more than there is.
 		// A folder that has existed for long costs one cheap call.
+		if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		return nil // a folder above ours that we may not open: it is not we who made this one
 	default:
 		return err
 	}
@@ -66,7 +71,11 @@ func (osFS) SyncDir(name string) error {
 		return err
 	}
 	defer d.Close() // opened for reading: nothing is lost by an error here
-	return syncError(d.Sync())
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil // CIFS and some FUSE file systems have no such thing: names are the server's affair
+	}
+	return syncError(err)
 }
 
 type osFile struct{ *os.File }

@@ -137,6 +137,18 @@ func (k *Keyring) create(ctx context.Context, root Key) (err error) {
 // Tenant is the tenant's handle, the first segment of its objects' names.
 func (k *Keyring) Tenant() Handle { return k.tenant }
 
+// Status is what an operator may know of the keys.
+type Status struct {
+	Provider string // of the root key: file, env
+	RootID   Handle // names the root key, also in its backups
+	Tenant   Handle
+}
+
+// Status describes where the keys come from.
+func (k *Keyring) Status() Status {
+	return Status{Provider: k.source, RootID: k.rootID, Tenant: k.tenant}
+}
+
 // IndexToken keys the tokens in the index.
 func (k *Keyring) IndexToken() Key { return k.indexTok }
 

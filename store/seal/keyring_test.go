@@ -50,6 +50,13 @@ func TestKeysAreTheSameAfterReopening(t *testing.T) {
 		}
 		handles, keys = append(handles, h), append(keys, k)
 	}
+	rootKey, err := root.Key(ctx, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := first.Status(); got != (seal.Status{Provider: "file", RootID: rootKey.ID(), Tenant: first.Tenant()}) {
+		t.Errorf("Status = %+v", got)
+	}
 	record, err := first.RecordKey(ctx, 1, true)
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"lumen/store/blob/blobtest"
 	"lumen/store/blob/s3"
 	"lumen/store/blob/s3/s3test"
+	"lumen/store/seal"
 )
 
 var _ store.Blobs = (*s3.Blobs)(nil)
@@ -260,6 +261,52 @@ func TestDeleteTakesAllVersions(t *testing.T) {
 		if o.Key != "a/b2" {
 			t.Errorf("%q has version %q left, %v", o.Key, o.VersionID, o.Err)
 		}
+	}
+}
+
+// A viewer that jumps into a long video, asks for all the rest and leaves after
+// 1 MiB has caused less than 3 MiB to be read from the bucket.
+func TestOpenEndedRangeReadsLittle(t *testing.T) {
+	server := s3test.Start(t)
+	proxy := s3test.NewProxy(t, server.Endpoint)
+	b := open(t, config(proxy.Endpoint))
+	plain := blobtest.Content(5, 40<<20)
+	key, header := seal.GenerateKey(), seal.Header{Kind: seal.KindInstance, Blob: seal.NewHandle()}
+	size := seal.SealedSize(int64(len(plain)))
+	err := b.Put(t.Context(), "a/video", size, func(w io.Writer) error {
+		s, err := seal.NewWriter(w, key, header)
+		if err != nil {
+			return err
+		}
+		_, err = s.Write(plain)
+		return errors.Join(err, s.Close())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := proxy.Answered()
+	r, err := seal.NewReaderAt(func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+		return b.Open(ctx, "a/video", off, n)
+	}, size, key, header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := int64(len(plain)) * 9 / 10
+	rc, err := r.OpenRange(t.Context(), off, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 1<<20)
+	if _, err := io.ReadFull(rc, got); err != nil || !bytes.Equal(got, plain[off:off+1<<20]) {
+		t.Errorf("the range: %v", err)
+	}
+	if err := rc.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := proxy.Answered() - before; n > 3<<20 {
+		t.Errorf("%d bytes were read from the bucket", n)
+	} else {
+		t.Logf("%d bytes were read from the bucket", n)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -37,6 +38,7 @@ type faultKey struct{}
 type Proxy struct {
 	Endpoint string
 
+	answered atomic.Int64
 	mu       sync.Mutex
 	choose   func(*http.Request) Fault
 	requests []string
@@ -58,9 +60,12 @@ func NewProxy(t testing.TB, endpoint string) *Proxy {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host // it is part of the signature
 		},
-		ModifyResponse: spoil,
-		ErrorLog:       log.New(io.Discard, "", 0), // our own cuts
-		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Body = counted{resp.Body, &p.answered}
+			return spoil(resp)
+		},
+		ErrorLog:     log.New(io.Discard, "", 0), // our own cuts
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := p.next(r)
@@ -88,6 +93,21 @@ func (p *Proxy) Set(choose func(*http.Request) Fault) {
 	defer p.mu.Unlock()
 	p.choose = choose
 	p.requests = nil
+}
+
+// Answered is how many bytes of answers' bodies came from the server so far.
+func (p *Proxy) Answered() int64 { return p.answered.Load() }
+
+// counted counts what is read of a body.
+type counted struct {
+	io.ReadCloser
+	total *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.total.Add(int64(n))
+	return n, err
 }
 
 // Requests returns the methods and queries since the last Set.
