@@ -77,7 +77,11 @@ func (a *Association) run(ctx context.Context) {
 			s.Events.Closed(a, err)
 		}
 		s.leave(a)
-		l.linger()
+		if s.closing.Load() {
+			l.linger(min(l.lim.ARTIM, shutdownLinger))
+		} else {
+			l.linger(l.lim.ARTIM)
+		}
 		l.close()
 	}()
 	if err = a.establish(ctx); err != nil {
@@ -92,6 +96,10 @@ func (a *Association) run(ctx context.Context) {
 		err = nil
 	}
 }
+
+// shutdownLinger is how long a peer has to close a connection that we end
+// because we shut down.
+const shutdownLinger = time.Second
 
 // ErrPanic says that a handler panicked and its association was aborted.
 var ErrPanic = errors.New("internal error")

@@ -83,7 +83,7 @@ func (c *Client) query(f field, sopClass, destination string, identifier *dicom.
 	if err != nil {
 		return err
 	}
-	b, err := identifier.Encode(pc.TransferSyntax)
+	b, err := encode(identifier, pc.TransferSyntax)
 	if err != nil {
 		return fmt.Errorf("encode the identifier: %w", err)
 	}
@@ -150,7 +150,7 @@ func (c *Client) Get(ctx context.Context, sopClass string, identifier *dicom.Dat
 		if err != nil {
 			return err
 		}
-		b, err := identifier.Encode(pc.TransferSyntax)
+		b, err := encode(identifier, pc.TransferSyntax)
 		if err != nil {
 			return fmt.Errorf("encode the identifier: %w", err)
 		}

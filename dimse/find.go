@@ -3,6 +3,8 @@ package dimse
 import (
 	"context"
 	"fmt"
+
+	"lumen/dicom"
 )
 
 // find serves C-FIND (PS3.7 section 9.1.2).
@@ -35,7 +37,7 @@ func (a *Association) matches(ctx context.Context, pc *accepted, c *command, rq 
 		if err != nil {
 			return err
 		}
-		b, err := ds.Encode(pc.TransferSyntax)
+		b, err := encode(ds, pc.TransferSyntax)
 		if err != nil {
 			return fmt.Errorf("encode a match: %w", err)
 		}
@@ -52,4 +54,13 @@ func (a *Association) matches(ctx context.Context, pc *accepted, c *command, rq 
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// encode encodes the data set of a message; an empty one is not nil.
+func encode(ds *dicom.DataSet, ts dicom.TransferSyntax) ([]byte, error) {
+	b, err := ds.Encode(ts)
+	if b == nil {
+		b = []byte{}
+	}
+	return b, err
 }

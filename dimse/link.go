@@ -313,14 +313,14 @@ func (l *link) violation(reason pdu.AbortReason, text string) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, text)
 }
 
-// linger waits until the peer closes the connection, at most ARTIM (PS3.8
-// state 13). The standard wants that of whoever sent the last word, and closing
-// at once could destroy it on its way.
-func (l *link) linger() {
+// linger waits until the peer closes the connection, at most d (PS3.8 state
+// 13). The standard wants that of whoever sent the last word, and closing at
+// once could destroy it on its way.
+func (l *link) linger(d time.Duration) {
 	if l.machine.state != staAwaitClose {
 		return
 	}
-	l.within(l.lim.ARTIM)
+	l.within(d)
 	l.between = true // no further window: ARTIM counts from its start
 	for l.machine.state == staAwaitClose {
 		_, _, _ = l.receive() // each PDU is dropped or, when out of place, answered with an abort
