@@ -79,6 +79,7 @@ type Archive struct {
 	sequence  sequence
 	writing   blobSet // blobs of ingests that are under way
 	begun     windows // retrievals whose begin record is reused
+	opened    openedBlobs
 
 	mu      sync.Mutex
 	closed  bool

@@ -20,7 +20,6 @@ type Instance struct {
 	retrieval *Retrieval
 
 	mu     sync.Mutex
-	blob   *seal.ReaderAt
 	frames *dicom.FrameTable // from the trailer, when the row lacks it
 	moved  bool
 }
@@ -65,16 +64,16 @@ func (i *Instance) Range(ctx context.Context, off, n int64) (io.ReadCloser, erro
 // open prepares the blob. Its size follows from the record, so the backend is
 // not asked for it.
 func (i *Instance) open(ctx context.Context) (*seal.ReaderAt, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.blob == nil {
-		blob, err := i.retrieval.archive.openBlob(ctx, i.Blob, seal.SealedSize(i.plainSize()))
-		if err != nil {
-			return nil, err
-		}
-		i.blob = blob
+	a := i.retrieval.archive
+	if blob, ok := a.opened.get(i.Blob); ok {
+		return blob, nil
 	}
-	return i.blob, nil
+	blob, err := a.openBlob(ctx, i.Blob, seal.SealedSize(i.plainSize()))
+	if err != nil {
+		return nil, err
+	}
+	a.opened.put(i.Blob, blob)
+	return blob, nil
 }
 
 // count notes that something of the instance leaves.
