@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
@@ -30,6 +31,8 @@ type Config struct {
 	RecordKey func(version uint32) ([]byte, error)
 	// Issuer is the issuer of Patient IDs that come without one.
 	Issuer string
+	// Registerer takes the metrics; nil takes none.
+	Registerer prometheus.Registerer
 }
 
 // ErrRebuild says that the file cannot be used and must be made anew.
@@ -96,6 +99,9 @@ func Open(ctx context.Context, config Config) (*DB, error) {
 		}
 		return db.load(ctx)
 	})
+	if err == nil {
+		err = db.register(config.Registerer)
+	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

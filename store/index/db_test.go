@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/store"
@@ -314,5 +316,35 @@ func TestTheFileHoldsNothingReadable(t *testing.T) {
 				t.Errorf("%q is in the file", form)
 			}
 		}
+	}
+}
+
+func TestMetricsCountWhatIsThere(t *testing.T) {
+	c := config(filepath.Join(t.TempDir(), "index"))
+	registry := prometheus.NewPedanticRegistry()
+	c.Registerer = registry
+	db, err := index.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	put(t, db, 1, row("1", "1.1", "1.1.1"), row("1", "1.1", "1.1.2"))
+	if err := db.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"lumen_index_pending_rows": 0, "lumen_index_studies": 1, "lumen_index_series": 1,
+		"lumen_index_instances": 2, "lumen_index_stored_bytes": 2000, "lumen_index_conflicts": 0}
+	for _, f := range families {
+		if got := f.GetMetric()[0].GetGauge().GetValue(); got != want[f.GetName()] {
+			t.Errorf("%s is %v, want %v", f.GetName(), got, want[f.GetName()])
+		}
+		delete(want, f.GetName())
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
 	}
 }
