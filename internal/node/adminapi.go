@@ -20,6 +20,9 @@ func (n *node) adminHandler() http.Handler {
 	mux.HandleFunc("POST /check", n.serveCheck)
 	mux.HandleFunc("POST /import", n.serveImport)
 	mux.HandleFunc("POST /export", n.serveExport)
+	mux.HandleFunc("GET /keys", n.serveKeyStatus)
+	mux.HandleFunc("POST /keys/backup", n.serveKeyBackup)
+	mux.HandleFunc("POST /keys/receipt", n.serveKeyReceipt)
 	return mux
 }
 

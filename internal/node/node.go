@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,6 +51,8 @@ type node struct {
 	index   *index.DB
 	archive *store.Archive
 
+	backedUp atomic.Bool // the root key is somewhere else too, or need not be
+
 	// closers end the parts, the last one first.
 	closers []func(context.Context) error
 }
@@ -58,6 +61,9 @@ type node struct {
 // in which they need each other; close ends them in the reverse one. One that
 // is not to serve, but for a command, leaves background work alone.
 func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.Logger, serving bool) (_ *node, err error) {
+	if err := folder.needsRebuild(); err != nil {
+		return nil, err
+	}
 	n, err := openBase(ctx, cfg, folder, log)
 	if err != nil {
 		return nil, err
@@ -89,9 +95,9 @@ func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 		return nil, err
 	}
 	root := rootKey(cfg, n.fs, folder)
-	ownKeys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: nodeTenant, Create: true})
+	ownKeys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: nodeTenant, Create: !folder.restored()})
 	if err != nil {
-		return nil, err
+		return nil, explainRestored(folder, err)
 	}
 	if n.keys, err = seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: true}); err != nil {
 		return nil, err
@@ -100,6 +106,9 @@ func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 		return nil, err
 	}
 	if err = n.recordStart(ctx); err != nil {
+		return nil, err
+	}
+	if err = n.recordRestore(ctx); err != nil {
 		return nil, err
 	}
 	if n.tenant, err = n.openJournal(ctx, access.DefaultTenant, n.keys, int64(cfg.Audit.SegmentSize)); err != nil {

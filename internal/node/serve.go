@@ -44,6 +44,10 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	}
 	defer func() { err = errors.Join(err, n.close(context.WithoutCancel(ctx))) }()
 
+	if err := n.warnUntilBackedUp(ctx); err != nil {
+		return err
+	}
+
 	w := &web{hosts: cfg.HTTP.Hosts, registry: n.registry}
 	if err := n.openWeb(w); err != nil {
 		return err
