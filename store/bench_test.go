@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -63,4 +65,46 @@ func benchmarkIngest(b *testing.B, senders int) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "instances/s")
+}
+
+// BenchmarkFrame opens a retrieval and reads one frame of 220 KB, as a viewer
+// does for each frame.
+func BenchmarkFrame(b *testing.B) {
+	blobs, err := dir.New(durable.OS(), filepath.Join(b.TempDir(), "blobs"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := store.Open(b.Context(), store.Config{Blobs: blobs, Index: new(storetest.Index), Journal: new(storetest.Journal),
+		Keys: keyring(b, blobs), NoSweep: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	const frames, size = 50, 220_000
+	fragments, first := make([][]byte, frames), make([]int, frames)
+	for i := range fragments {
+		fragments[i], first[i] = bytes.Repeat([]byte{byte(i)}, size), i
+	}
+	in := store.Incoming{TransferSyntax: syntax(dicom.JPEGBaseline8Bit)}
+	if _, err := a.Ingest(b.Context(), tower, request, in, bytes.NewReader(encapsulated(b, frames, first, fragments...))); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r, err := a.Open(b.Context(), tower, viewing, store.Selection{StudyInstanceUID: "1.1", SOPInstanceUIDs: []string{"1.1.1.1"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		frame, _, err := r.Instances()[0].Frame(b.Context(), i%frames+1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, frame); err != nil || n != size {
+			b.Fatal(n, err)
+		}
+		if err := errors.Join(frame.Close(), r.Close(nil)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
