@@ -45,6 +45,7 @@ func (a *Archive) quarantine(ctx context.Context, row, existing Row, event Event
 	if _, err := a.journal.Append(ctx, event); err != nil {
 		return a.undo(ctx, row, err)
 	}
+	a.log.Warn("instance kept aside: its SOP instance UID is known with other content", "blob", event.Blob, "principal", event.Principal)
 	if !again {
 		err := a.putQuarantined(ctx, row.Blob, quarantined{
 			SOPInstanceUID: row.SOPInstanceUID,
