@@ -168,7 +168,11 @@ func (db *DB) guard(f func() error) error {
 
 // view runs f in a read transaction, which must end before anything is yielded.
 func (db *DB) view(f func(tx *bolt.Tx) error) error {
-	return db.guard(func() error { return db.bolt.View(f) })
+	err := db.guard(func() error { return db.bolt.View(f) })
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return store.ErrClosed
+	}
+	return err
 }
 
 // prepare makes the buckets of a new file, or checks that the file is ours.

@@ -348,3 +348,22 @@ func TestMetricsCountWhatIsThere(t *testing.T) {
 		t.Errorf("missing: %v", want)
 	}
 }
+
+func TestAClosedIndexSaysSo(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "index"))
+	put(t, db, 1, row("1", "1.1", "1.1.1"))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Put(t.Context(), []store.Row{row("1", "1.1", "1.1.2")}, 2); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("put: %v", err)
+	}
+	if _, _, err := db.Locate(t.Context(), "1.1.1"); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("locate: %v", err)
+	}
+	for _, err := range db.Search(t.Context(), query(t, store.StudyLevel)) {
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("search: %v", err)
+		}
+	}
+}
