@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -33,6 +34,9 @@ func openHeader(ctx context.Context, instance *store.Instance, ts dicom.Transfer
 	return instance.Range(ctx, 0, min(instance.BodyOffset+elementHeader, instance.Size))
 }
 
+// headerReaders keep their buffers from one header to the next.
+var headerReaders = sync.Pool{New: func() any { return new(dicom.Reader) }}
+
 // readHeader reads an instance's header; values longer than maxValue are
 // omitted, with their place in the stream. The pixel data element is among
 // them.
@@ -43,7 +47,12 @@ func readHeader(ctx context.Context, instance *store.Instance, maxValue int) (*d
 		return nil, err
 	}
 	defer src.Close()
-	r := dicom.NewReader(src, ts, dicom.Limits{})
+	r := headerReaders.Get().(*dicom.Reader)
+	r.Reset(src, ts, dicom.Limits{})
+	defer func() {
+		r.Reset(strings.NewReader(""), dicom.TransferSyntax{}, dicom.Limits{}) // lets go of src
+		headerReaders.Put(r)
+	}()
 	header, err := dicom.ReadDataSet(r, dicom.ReadOptions{
 		Until: firstPixelTag, MaxValue: int64(maxValue), MaxBytes: dicom.DefaultLimits().HeaderBytes,
 	})
