@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // byteRange is the part of a representation that is sent.
@@ -116,6 +115,3 @@ func listsETag(fields []string, etag string, weak bool) bool {
 	}
 	return false
 }
-
-// stallTimeout bounds how long one write to, or read from, a client may take.
-const stallTimeout = 60 * time.Second

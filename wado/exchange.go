@@ -25,6 +25,7 @@ type exchange struct {
 	ctrl *http.ResponseController
 	r    *http.Request
 
+	stall     time.Duration // see Limits
 	id        string
 	protocol  string
 	principal access.Principal
@@ -48,7 +49,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	if err := x.ctrl.SetWriteDeadline(time.Now().Add(stallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := x.ctrl.SetWriteDeadline(time.Now().Add(x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, clientLeft(err)
 	}
 	n, err := x.w.Write(b)
@@ -128,7 +129,7 @@ func (s *server) handle(route, protocol string, serve func(*exchange) error) htt
 		start := time.Now()
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
-		x := &exchange{w: w, ctrl: http.NewResponseController(w), r: r, id: newID(), protocol: protocol}
+		x := &exchange{w: w, ctrl: http.NewResponseController(w), r: r, stall: s.limits.Stall, id: newID(), protocol: protocol}
 		h := w.Header()
 		h.Set("Cache-Control", "private, no-store")
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -286,6 +287,36 @@ func TestAClientThatLeavesWhileMetadataIsMade(t *testing.T) {
 	<-f.ended
 	if !strings.Contains(f.logs.String(), `"status":499`) {
 		t.Errorf("not taken for a client that left: %s", f.logs.String())
+	}
+}
+
+func TestClientsThatStallAreLetGo(t *testing.T) {
+	f := newFixture(t, func(c *wado.Config) { c.Limits.Stall = 50 * time.Millisecond })
+	big := still("1.1", "1.1.1", "1.1.1.1")
+	big.SetBytes(dict.PixelData, dict.OB, make([]byte, 64<<20))
+	f.putSet(big)
+	half := bodyOf(file(t, still("2.1", "2.1.1", "2.1.1.1")))
+	for name, request := range map[string]string{
+		"reading nothing of a study": "GET " + wado.Prefix + "/studies/1.1 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"sending half an instance": fmt.Sprintf("POST %s/studies HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+			wado.Prefix, multipartDICOM, len(half), half[:len(half)-50]),
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(f.base, wado.Prefix), "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		<-f.ended
+		lines := strings.Split(strings.TrimSpace(f.logs.String()), "\n")
+		if !strings.Contains(lines[len(lines)-1], `"status":499`) {
+			t.Errorf("%s: %s", name, lines[len(lines)-1])
+		}
+	}
+	if a := f.get("/studies/2.1"); a.status != 404 {
+		t.Errorf("half an instance is there: status %d", a.status)
 	}
 }
 

@@ -193,7 +193,7 @@ type requestBody struct {
 
 // Read implements io.Reader. Only a clean end is io.EOF.
 func (b *requestBody) Read(p []byte) (int, error) {
-	if err := b.x.ctrl.SetReadDeadline(time.Now().Add(stallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := b.x.ctrl.SetReadDeadline(time.Now().Add(b.x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, clientLeft(err)
 	}
 	n, err := b.x.r.Body.Read(p)

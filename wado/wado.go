@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,6 +51,10 @@ type Limits struct {
 	Parts      int // of a STOW-RS request: 10 000
 	PartHeader int // bytes: 8 KiB
 	Inline     int // bytes of a value that metadata holds itself instead of a BulkDataURI: 1 KiB
+
+	// Stall is how long one write to a client, or one read from it, may take
+	// before the client is let go: 60 s. A write is at most 256 KiB.
+	Stall time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -60,6 +65,9 @@ func (l Limits) withDefaults() Limits {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
+	}
+	if l.Stall <= 0 {
+		l.Stall = 60 * time.Second
 	}
 	return l
 }
