@@ -39,14 +39,6 @@ func (d *DataSet) CharacterSet() CharacterSet {
 	return CharacterSet{terms: strings.TrimRight(string(d.characterSetValue()), " \x00")}
 }
 
-// Terms returns the defined terms as they are.
-func (c CharacterSet) Terms() []string {
-	if c.terms == "" {
-		return nil
-	}
-	return strings.Split(c.terms, `\`)
-}
-
 // whole is a character set that is used alone, without code extensions.
 func (c CharacterSet) whole() encoding.Encoding {
 	switch term := normalTerm(c.terms); term {
@@ -69,13 +61,11 @@ func normalTerm(term string) string {
 // Decode splits a value of vr into its values and turns them into UTF-8. Bytes
 // that the character set does not have are shown as PS3.5 section 6.1.2.3
 // suggests: a backslash and three octal digits. Padding is kept.
-func (c CharacterSet) Decode(vr VR, b []byte) []string { return c.decode(vr, b) }
-
-func (c CharacterSet) decode(vr VR, b []byte) []string {
-	return c.decodeWith(textDecoder{split: vr.Multiple()}, vr, b)
+func (c CharacterSet) Decode(vr VR, b []byte) []string {
+	return c.decode(textDecoder{split: vr.Multiple()}, vr, b)
 }
 
-func (c CharacterSet) decodeWith(d textDecoder, vr VR, b []byte) []string {
+func (c CharacterSet) decode(d textDecoder, vr VR, b []byte) []string {
 	if isASCIIBytes(b) {
 		if vr.Multiple() {
 			return strings.Split(string(b), `\`)
@@ -174,11 +164,9 @@ func (d *textDecoder) character(dec *encoding.Decoder, b []byte) bool {
 	return true
 }
 
-// Encode joins values of vr and turns them into the character set. The error
-// of a character that it does not have is its replacement by "?".
-func (c CharacterSet) Encode(vr VR, values ...string) []byte { return c.encode(vr, values) }
-
-func (c CharacterSet) encode(vr VR, values []string) []byte {
+// Encode joins values of vr and turns them into the character set. A character
+// that it does not have becomes "?".
+func (c CharacterSet) Encode(vr VR, values ...string) []byte {
 	s := strings.Join(values, `\`)
 	if isASCII(s) {
 		return []byte(s)
@@ -261,7 +249,7 @@ func (d *DataSet) recode(item bool) {
 	for i := range d.elems {
 		e := &d.elems[i]
 		if e.vr.UsesCharacterSet() && !isASCIIBytes(e.value) {
-			s := strings.TrimRight(strings.Join(c.decodeWith(textDecoder{raw: true}, e.vr, e.value), `\`), " \x00")
+			s := strings.TrimRight(strings.Join(c.decode(textDecoder{raw: true}, e.vr, e.value), `\`), " \x00")
 			if len(s)&1 != 0 {
 				s += " "
 			}

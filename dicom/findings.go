@@ -51,9 +51,6 @@ func (f *Findings) Add(k Finding) {
 	}
 }
 
-// Count returns how often k was found.
-func (f Findings) Count(k Finding) int { return int(f[k]) }
-
 // Has reports whether k was found.
 func (f Findings) Has(k Finding) bool { return f[k] > 0 }
 

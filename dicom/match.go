@@ -138,9 +138,6 @@ func moments(vr VR, s string) (first, last string, ok bool) {
 // Universal reports whether m matches everything, absent attributes included.
 func (m Matcher) Universal() bool { return m.kind == matchAll }
 
-// VR returns the value representation that m is for.
-func (m Matcher) VR() VR { return m.vr }
-
 // Exact returns the one value that m matches, if there is just one: no list,
 // wildcard or range. A name is folded as [FoldName] does it.
 func (m Matcher) Exact() (string, bool) {

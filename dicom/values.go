@@ -61,7 +61,7 @@ func (d *DataSet) textValues(e Element) []string {
 	}
 	var list []string
 	if vr.UsesCharacterSet() {
-		list = d.CharacterSet().decode(vr, e.Value)
+		list = d.CharacterSet().Decode(vr, e.Value)
 	} else if vr.Multiple() {
 		list = ascii(e.Value)
 	} else {
@@ -179,6 +179,9 @@ func (d *DataSet) Ints(t Tag) []int {
 // Floats returns all values of t as floating-point numbers: of DS, IS and the
 // binary numbers. It is nil when one of them is none.
 func (d *DataSet) Floats(t Tag) []float64 {
+	if i, ok := d.find(t); ok && d.elems[i].vr == dict.AT {
+		return nil
+	}
 	var list []float64
 	for _, s := range d.Strings(t) {
 		f, err := strconv.ParseFloat(s, 64)
@@ -219,7 +222,7 @@ func (d *DataSet) setText(t Tag, vr VR, values []string) {
 		if !isASCII(joined) && len(d.characterSetValue()) == 0 {
 			d.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte("ISO_IR 192"))
 		}
-		d.SetBytes(t, vr, d.CharacterSet().encode(vr, values))
+		d.SetBytes(t, vr, d.CharacterSet().Encode(vr, values...))
 	case vr.Number():
 		d.SetBytes(t, vr, parseNumbers(vr, values))
 	default:
