@@ -37,8 +37,24 @@ type HTTP struct {
 
 // Storage is what the archive needs of its disk.
 type Storage struct {
-	MinFree        Size  `yaml:"min_free"`         // ingest is refused below this much free space ...
-	MinFreePercent int64 `yaml:"min_free_percent"` // ... or below this share of the disk, whichever is more
+	MinFree        Size   `yaml:"min_free"`         // ingest is refused below this much free space ...
+	MinFreePercent int64  `yaml:"min_free_percent"` // ... or below this share of the disk, whichever is more
+	Bucket         Bucket `yaml:"bucket"`           // without an endpoint objects stay in the data folder
+}
+
+// Bucket is where objects go from the spool in the data folder.
+type Bucket struct {
+	Endpoint    string   `yaml:"endpoint"` // URL: https://HOST, http://HOST:PORT
+	Region      string   `yaml:"region"`
+	Name        string   `yaml:"name"`
+	Prefix      string   `yaml:"prefix"` // of all keys: empty, or ending in /
+	AccessKey   Secret   `yaml:"access_key"`
+	SecretKey   Secret   `yaml:"secret_key"`
+	VirtualHost bool     `yaml:"virtual_host"` // the bucket's name is in the host's, not in the path
+	Ack         string   `yaml:"ack"`          // spool: success once an object is durable here; bucket: there
+	HighWater   Size     `yaml:"high_water"`   // ingest is refused when so much is waiting for its upload
+	Grace       Duration `yaml:"grace"`        // how long a copy stays here after its upload
+	Workers     int64    `yaml:"workers"`      // uploads at once
 }
 
 // Audit is the shape of the journal's files.
@@ -49,7 +65,7 @@ type Audit struct {
 
 // Keys says where the root key is.
 type Keys struct {
-	Root RootKey `yaml:"root"` // empty: DATA/keys/root, made at the first start
+	Root Secret `yaml:"root"` // empty: DATA/keys/root, made at the first start
 }
 
 // Log is what the node says on standard error.
@@ -78,9 +94,11 @@ func Default() Config {
 		ShutdownTimeout: Duration(30 * time.Second),
 		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN"},
 		HTTP:            HTTP{Listen: "127.0.0.1:8104"},
-		Storage:         Storage{MinFree: 2 << 30, MinFreePercent: 5},
-		Audit:           Audit{SegmentSize: 64 << 20, Reserve: 2},
-		Log:             Log{Level: "info", Format: "text"},
+		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, Bucket: Bucket{
+			Region: "us-east-1", Ack: "spool", HighWater: 64 << 30, Grace: Duration(time.Hour), Workers: 4,
+		}},
+		Audit: Audit{SegmentSize: 64 << 20, Reserve: 2},
+		Log:   Log{Level: "info", Format: "text"},
 	}
 }
 

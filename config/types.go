@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -64,35 +65,58 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // String writes the duration as time.Duration does.
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// RootKey says where the root key is kept: in a file or in an environment
-// variable. The key itself is never part of the configuration.
-type RootKey struct {
+// Secret says where a secret is kept: in a file or in an environment variable.
+// The secret itself is never part of the configuration.
+type Secret struct {
 	File string // file:PATH
 	Env  string // env:NAME
 }
 
 // UnmarshalText reads file:PATH or env:NAME. The text is not repeated in the
-// error: somebody may have put the key itself here.
-func (k *RootKey) UnmarshalText(text []byte) error {
+// error: somebody may have put the secret itself here.
+func (s *Secret) UnmarshalText(text []byte) error {
 	kind, value, _ := strings.Cut(string(text), ":")
 	switch {
 	case kind == "file" && value != "":
-		*k = RootKey{File: value}
+		*s = Secret{File: value}
 	case kind == "env" && value != "":
-		*k = RootKey{Env: value}
+		*s = Secret{Env: value}
 	default:
-		return errors.New("write file:PATH or env:NAME, never the key itself")
+		return errors.New("write file:PATH or env:NAME, never the secret itself")
 	}
 	return nil
 }
 
 // String names the place.
-func (k RootKey) String() string {
+func (s Secret) String() string {
 	switch {
-	case k.File != "":
-		return "file:" + k.File
-	case k.Env != "":
-		return "env:" + k.Env
+	case s.File != "":
+		return "file:" + s.File
+	case s.Env != "":
+		return "env:" + s.Env
 	}
 	return ""
 }
+
+// Read returns the secret, without space around it. It refuses a file that
+// others may read.
+func (s Secret) Read() (string, error) {
+	if s.Env != "" {
+		value, ok := os.LookupEnv(s.Env)
+		if !ok {
+			return "", fmt.Errorf("the environment variable %s is not set", s.Env)
+		}
+		return strings.TrimSpace(value), nil
+	}
+	info, err := os.Stat(s.File)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s has mode %04o: others may read it; run chmod 600", s.File, info.Mode().Perm())
+	}
+	value, err := os.ReadFile(s.File)
+	return strings.TrimSpace(string(value)), err
+}
+
+func (s Secret) isZero() bool { return s == Secret{} }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -43,9 +44,36 @@ func validate(c *Config, problem func(key, format string, args ...any)) {
 	if e := c.Keys.Root.Env; e != "" && os.Getenv(e) == "" {
 		problem("keys.root", "the environment variable %s is not set", e)
 	}
+	validateBucket(c.Storage.Bucket, problem)
 	oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, problem)
 	oneOf("log.format", c.Log.Format, []string{"text", "json"}, problem)
 	validateAEs(c, problem)
+}
+
+func validateBucket(b Bucket, problem func(key, format string, args ...any)) {
+	if b.Endpoint == "" {
+		return
+	}
+	if u, err := url.Parse(b.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		problem("storage.bucket.endpoint", "%q is not https://HOST or http://HOST:PORT", b.Endpoint)
+	}
+	if b.Name == "" {
+		problem("storage.bucket.name", "the bucket needs a name")
+	}
+	if b.Prefix != "" && !strings.HasSuffix(b.Prefix, "/") {
+		problem("storage.bucket.prefix", "%q does not end in /", b.Prefix)
+	}
+	for key, s := range map[string]Secret{"storage.bucket.access_key": b.AccessKey, "storage.bucket.secret_key": b.SecretKey} {
+		if s.isZero() {
+			problem(key, "needed for a bucket: file:PATH or env:NAME")
+		} else if _, err := s.Read(); err != nil {
+			problem(key, "%s", err)
+		}
+	}
+	oneOf("storage.bucket.ack", b.Ack, []string{"spool", "bucket"}, problem)
+	if b.Workers < 1 || b.Workers > 64 {
+		problem("storage.bucket.workers", "%d is not between 1 and 64", b.Workers)
+	}
 }
 
 func validateAEs(c *Config, problem func(key, format string, args ...any)) {

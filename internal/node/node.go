@@ -19,7 +19,6 @@ import (
 	"lumen/internal/durable"
 	"lumen/scp"
 	"lumen/store"
-	"lumen/store/blob/dir"
 	"lumen/store/index"
 	"lumen/store/seal"
 	"lumen/wado"
@@ -91,7 +90,7 @@ func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if n.blobs, err = dir.New(n.fs, folder.path("blobs")); err != nil {
+	if err = n.openBlobs(ctx); err != nil {
 		return nil, err
 	}
 	root := rootKey(cfg, n.fs, folder)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lumen/store/blob/s3/s3test"
 )
 
 // Every file of the collection that storescu can send goes in and comes back,
@@ -16,29 +18,42 @@ import (
 // command; and C-FIND and QIDO-RS find it alike.
 func TestCollectionGoesInAndComesOut(t *testing.T) {
 	needs(t, "storescu", "storescp", "movescu", "findscu", "dcmdump")
-	all := samples(t)
+	all := slices.Clone(samples(t))
 	checkExpected(t, all)
-	for i, round := range rounds(all) {
+	all = slices.DeleteFunc(all, func(s *sample) bool { return !s.sent })
+	byRound := rounds(all)
+	for i, round := range byRound {
 		t.Run(fmt.Sprintf("round %d", i+1), func(t *testing.T) {
 			t.Parallel()
-			sink := startReceiver(t, freePort(t), "SINK")
-			n := startNode(t, fmt.Sprintf("destinations:\n- {title: SINK, address: \"127.0.0.1:%s\"}\n", sink.port))
-			_, port := n.hostPort()
-			for _, s := range round {
-				out, code := s.send(t, port)
-				if (code == 0) != (s.verdict() == stored) {
-					t.Fatalf("%s is expected to be %s: storescu ends with %d %s", s.Name, s.verdict(), code, tail(out, 500))
-				}
-			}
-			round = slices.DeleteFunc(round, func(s *sample) bool { return s.verdict() != stored })
-			comesBackByMove(t, n, sink, round)
-			comesBackByWADO(t, n, round)
-			isFound(t, n, round)
-			n.clean()
-			n.stop()
-			n.clean()
+			inAndOut(t, "", round)
 		})
 	}
+	t.Run("round 1 in a bucket", func(t *testing.T) {
+		t.Parallel()
+		inAndOut(t, bucketSettings(t, s3test.Start(t)), byRound[0])
+	})
+}
+
+// inAndOut runs samples through a node of their own.
+func inAndOut(t *testing.T, settings string, round []*sample) {
+	t.Helper()
+	sink := startReceiver(t, freePort(t), "SINK")
+	n := startNode(t, settings+fmt.Sprintf("destinations:\n- {title: SINK, address: \"127.0.0.1:%s\"}\n", sink.port))
+	_, port := n.hostPort()
+	kept := slices.Clone(round)
+	for _, s := range round {
+		out, code := s.send(t, port)
+		if (code == 0) != (s.verdict() == stored) {
+			t.Fatalf("%s is expected to be %s: storescu ends with %d %s", s.Name, s.verdict(), code, tail(out, 500))
+		}
+	}
+	kept = slices.DeleteFunc(kept, func(s *sample) bool { return s.verdict() != stored })
+	comesBackByMove(t, n, sink, kept)
+	comesBackByWADO(t, n, kept)
+	isFound(t, n, kept)
+	n.clean()
+	n.stop()
+	n.clean()
 }
 
 // rounds sorts the samples into as few archives as are needed for each archive
@@ -47,9 +62,6 @@ func rounds(all []*sample) [][]*sample {
 	var rounds [][]*sample
 	seen := map[string]int{}
 	for _, s := range all {
-		if !s.sent {
-			continue
-		}
 		i := seen[s.oracle.SOPInstance]
 		seen[s.oracle.SOPInstance]++
 		if i == len(rounds) {

@@ -10,16 +10,28 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
+
+	"lumen/store/blob/s3/s3test"
 )
 
 // Nothing that the node writes holds readable patient data: values planted in
 // files that are pushed, asked for, retrieved, moved and refused are in no byte
-// of the data folder, the logs at debug level or the metrics.
+// of the data folder, the bucket, the logs at debug level or the metrics.
 func TestPlantedValuesAreNowhereInClear(t *testing.T) {
 	needs(t, "storescu", "findscu", "movescu", "storescp")
+	t.Run("folder", func(t *testing.T) { t.Parallel(); searchForPlanted(t, "", "") })
+	t.Run("bucket", func(t *testing.T) {
+		t.Parallel()
+		server := s3test.Start(t)
+		searchForPlanted(t, bucketSettings(t, server), server.Dir)
+	})
+}
+
+func searchForPlanted(t *testing.T, settings, bucket string) {
 	sink := startReceiver(t, freePort(t), "SINK")
-	n := startNode(t, "destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n- {title: GONE, address: \"127.0.0.1:1\"}\n")
+	n := startNode(t, settings+"destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n- {title: GONE, address: \"127.0.0.1:1\"}\n")
 	p := plant(rngFor(t))
 	dir := t.TempDir()
 
@@ -31,23 +43,21 @@ func TestPlantedValuesAreNowhereInClear(t *testing.T) {
 	p.ask(t, n)
 	_, metrics := n.get(n.url("/metrics"), "text/plain")
 	n.clean()
+	if bucket != "" {
+		n.until("everything is in the bucket", 60*time.Second, func() bool { return n.backlog() == 0 })
+	}
 	n.stop()
 
 	search := map[string][]byte{"the log": []byte(n.log.String()), "/metrics": metrics}
-	err := filepath.WalkDir(n.data, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || e.Type()&fs.ModeSocket != 0 {
-			return err
+	for _, folder := range []string{n.data, bucket} {
+		if folder == "" {
+			continue
 		}
-		content, err := os.ReadFile(name)
-		relative, _ := filepath.Rel(n.data, name)
-		search[relative] = append(content, relative...) // the name is a place to look too
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(search) < 6 {
-		t.Fatalf("only %d places to look: is this the data folder?", len(search))
+		before := len(search)
+		readAll(t, folder, search)
+		if len(search) < before+4 {
+			t.Fatalf("only %d files in %s: is this the folder?", len(search)-before, folder)
+		}
 	}
 	for place, content := range search {
 		for value, forms := range p.forms() {
@@ -57,6 +67,23 @@ func TestPlantedValuesAreNowhereInClear(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// readAll reads the files below a folder. Their names are places to look, too.
+func readAll(t *testing.T, folder string, into map[string][]byte) {
+	t.Helper()
+	err := filepath.WalkDir(folder, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Type()&fs.ModeSocket != 0 {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		relative, _ := filepath.Rel(folder, name)
+		into[name] = append(content, relative...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
