@@ -25,7 +25,7 @@ func importFiles(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	if len(paths) == 0 {
-		return errors.New("import what? lumen import DIR|ZIP|FILE...")
+		return errors.New("import what? give DIR, ZIP or FILE")
 	}
 	sources, total, err := listSources(paths)
 	if err != nil {

@@ -72,7 +72,7 @@ func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	if n.index, err = n.openIndex(ctx, indexFile); err != nil {
+	if n.index, err = n.openIndex(ctx, indexFile, n.registry); err != nil {
 		return nil, err
 	}
 	if n.archive, err = store.Open(ctx, n.storeConfig(!serving)); err != nil {
@@ -206,7 +206,7 @@ func (n *node) recordConfig(ctx context.Context) error {
 // indexFile is the tenant's index below DIR/index.
 const indexFile = access.DefaultTenant + ".db"
 
-func (n *node) openIndex(ctx context.Context, file string) (*index.DB, error) {
+func (n *node) openIndex(ctx context.Context, file string, registerer prometheus.Registerer) (*index.DB, error) {
 	if err := n.fs.MkdirAll(n.folder.path("index"), 0o700); err != nil {
 		return nil, err
 	}
@@ -222,6 +222,7 @@ func (n *node) openIndex(ctx context.Context, file string) (*index.DB, error) {
 			}
 			return k.Bytes(), nil
 		},
+		Registerer: registerer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)

@@ -41,7 +41,7 @@ func (n *node) rebuildInto(ctx context.Context, file string) (store.RebuildRepor
 		return store.RebuildReport{}, err // one that was interrupted
 	}
 	var err error
-	if n.index, err = n.openIndex(ctx, file); err != nil {
+	if n.index, err = n.openIndex(ctx, file, nil); err != nil {
 		return store.RebuildReport{}, err
 	}
 	return store.Rebuild(ctx, n.storeConfig(true))
