@@ -24,6 +24,7 @@ type Association struct {
 
 	server   *Server
 	link     *link
+	since    time.Time // it has been without an association
 	contexts [pdu.MaxContexts]struct {
 		accepted
 		answered bool
@@ -76,11 +77,8 @@ func (a *Association) run(ctx context.Context) {
 		if established && s.Events.Closed != nil {
 			s.Events.Closed(a, err)
 		}
-		s.leave(a)
-		if s.closing.Load() {
-			l.linger(min(l.lim.ARTIM, shutdownLinger))
-		} else {
-			l.linger(l.lim.ARTIM)
+		if d := s.leave(a); d > 0 {
+			l.linger(d)
 		}
 		l.close()
 	}()
@@ -96,10 +94,6 @@ func (a *Association) run(ctx context.Context) {
 		err = nil
 	}
 }
-
-// shutdownLinger is how long a peer has to close a connection that we end
-// because we shut down.
-const shutdownLinger = time.Second
 
 // ErrPanic says that a handler panicked and its association was aborted.
 var ErrPanic = errors.New("internal error")

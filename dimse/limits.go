@@ -18,7 +18,7 @@ type Limits struct {
 
 	Associations int // at once
 	PerPeer      int // at once from one address
-	HalfOpen     int // connections without an association, not yet or no more; past it the oldest is closed
+	HalfOpen     int // connections without an association, not yet or no more; past it new ones wait, and old ones are closed
 
 	ARTIM      time.Duration // to propose an association, to close after its end (PS3.8 section 9.1.5)
 	Idle       time.Duration // between messages, while no operation runs

@@ -39,6 +39,7 @@ type Server struct {
 	halfOpen  list.List // connections without an association, not yet or no more; oldest first
 	peers     map[netip.Addr]int
 	admitted  map[*Association]bool
+	room      chan struct{} // signalled when halfOpen gets shorter
 	wg        sync.WaitGroup
 }
 
@@ -75,6 +76,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, s.cut)()
 	lim := s.Limits.orDefaults()
 	for {
+		s.makeRoom(ctx, lim)
 		conn, err := l.Accept()
 		if err != nil {
 			if s.closing.Load() {
@@ -100,7 +102,7 @@ const acceptPause = 50 * time.Millisecond
 
 // start makes the association of a new connection and its goroutine.
 func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
-	a := &Association{ID: newID(), server: s, Remote: remote(conn)}
+	a := &Association{ID: newID(), server: s, Remote: remote(conn), since: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing.Load() {
@@ -113,27 +115,59 @@ func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
 		s.peers = make(map[netip.Addr]int)
 		s.admitted = make(map[*Association]bool)
 	}
-	s.waiting(a)
+	s.live[a] = s.halfOpen.PushBack(a)
 	s.wg.Go(func() {
 		defer s.forget(a)
 		a.run(ctx)
 	})
 }
 
-// waiting puts a connection without an association on the list of those. Whoever
-// holds many open loses the oldest of them: real peers ask, or close, at once.
-func (s *Server) waiting(a *Association) {
-	if s.halfOpen.Len() >= a.link.lim.HalfOpen {
-		s.halfOpen.Remove(s.halfOpen.Front()).(*Association).link.conn.Close()
+// makeRoom waits until there is room for one more connection without an
+// association. While there is none, the oldest has half a moment to ask, or to
+// close, and is cut then: real peers do so at once, unless we are behind with
+// serving them. Meanwhile new connections wait in the kernel's queue.
+func (s *Server) makeRoom(ctx context.Context, lim Limits) {
+	for {
+		s.mu.Lock()
+		if s.halfOpen.Len() < lim.HalfOpen {
+			s.mu.Unlock()
+			return
+		}
+		oldest := s.halfOpen.Front()
+		wait := halfOpenGrace - time.Since(oldest.Value.(*Association).since)
+		if wait <= 0 {
+			s.halfOpen.Remove(oldest).(*Association).link.conn.Close()
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.room:
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
 	}
-	s.live[a] = s.halfOpen.PushBack(a)
 }
 
-// opened takes an association off the list of half-open connections.
+// halfOpenGrace is what a connection without an association has at least, when
+// there are more of them than allowed.
+const halfOpenGrace = 250 * time.Millisecond
+
+// drop takes a connection off the list of half-open ones. The caller holds mu.
+func (s *Server) drop(a *Association) {
+	s.halfOpen.Remove(s.live[a])
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
+
+// opened notes that a request has come.
 func (s *Server) opened(a *Association) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.halfOpen.Remove(s.live[a])
+	s.drop(a)
 }
 
 // admit counts an association against the limits.
@@ -149,9 +183,9 @@ func (s *Server) admit(a *Association) error {
 	return nil
 }
 
-// leave ends the counting of an association that is over, though its connection
-// may wait for the peer to close it.
-func (s *Server) leave(a *Association) {
+// leave ends the counting of an association that is over, and says for how long
+// its connection may wait to be closed by the peer.
+func (s *Server) leave(a *Association) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.admitted[a] {
@@ -161,17 +195,28 @@ func (s *Server) leave(a *Association) {
 			delete(s.peers, addr)
 		}
 	}
-	s.halfOpen.Remove(s.live[a])
-	if a.link.machine.state == staAwaitClose {
-		s.waiting(a)
+	s.drop(a)
+	lim := &a.link.lim
+	switch {
+	case a.link.machine.state != staAwaitClose, s.halfOpen.Len() >= lim.HalfOpen:
+		return 0
+	case s.closing.Load():
+		return min(lim.ARTIM, shutdownLinger)
 	}
+	a.since = time.Now()
+	s.live[a] = s.halfOpen.PushBack(a)
+	return lim.ARTIM
 }
+
+// shutdownLinger is how long a peer has to close a connection that we end
+// because we shut down.
+const shutdownLinger = time.Second
 
 // forget drops a connection that is closed.
 func (s *Server) forget(a *Association) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.halfOpen.Remove(s.live[a])
+	s.drop(a)
 	delete(s.live, a)
 }
 
@@ -227,6 +272,7 @@ func (s *Server) track(l net.Listener) bool {
 	}
 	if s.listeners == nil {
 		s.listeners = make(map[net.Listener]bool)
+		s.room = make(chan struct{}, 1)
 	}
 	s.listeners[l] = true
 	return true
