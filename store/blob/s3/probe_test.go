@@ -60,7 +60,9 @@ func TestProbe(t *testing.T) {
 		want   string
 	}{
 		{"nobody listens", func(c *s3.Config) { c.Endpoint = "http://" + closedAddress }, s3.PartEndpoint, "refused"},
-		{"nobody answers", func(c *s3.Config) { c.Endpoint = "http://" + silent.Addr().String() }, s3.PartEndpoint, ""},
+		{"nobody answers", func(c *s3.Config) {
+			c.Endpoint, c.Stall = "http://"+silent.Addr().String(), 500*time.Millisecond
+		}, s3.PartEndpoint, ""},
 		{"unknown name", func(c *s3.Config) { c.Endpoint = "http://nowhere.invalid" }, s3.PartEndpoint, ""},
 		{"https to http", func(c *s3.Config) { c.Endpoint = strings.Replace(c.Endpoint, "http", "https", 1) }, s3.PartEndpoint, "begins with http://"},
 		{"certificate", func(c *s3.Config) { c.Endpoint = tlsServer.URL }, s3.PartCertificate, "does not trust"},
@@ -76,7 +78,7 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := config(server.Endpoint)
-			cfg.Stall, cfg.Retries = 500*time.Millisecond, 1
+			cfg.Retries = 1
 			tc.change(&cfg)
 			err := open(t, cfg).Probe(t.Context())
 			var probe *s3.ProbeError
