@@ -66,9 +66,7 @@ func (s *server) query(level store.Level, path target, params searchParameters) 
 		}
 		withinStudy = withinStudy || k.path[0] == dict.StudyInstanceUID && dicom.ValidUID(k.value)
 	}
-	if len(params.include) > 0 {
-		q.Include(params.include...)
-	}
+	q.Include(params.include...) // after the keys: named studies and series are not described again
 	q.All = params.all
 	q.Offset = params.offset
 	q.Limit = params.limit

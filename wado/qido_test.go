@@ -169,6 +169,12 @@ func TestWhatASearchReturns(t *testing.T) {
 	if m := study["00080061"].Value; len(m) != 2 || string(m[0]) != `"ES"` || string(m[1]) != `"SR"` {
 		t.Errorf("modalities %s", m)
 	}
+	for _, query := range []string{"PatientName=*", "PatientName=", "ImageComments=x", "InstanceNumber=1", "includefield=PatientComments"} {
+		o := one("/studies?StudyInstanceUID=1.1&" + query) // none of them takes the defaults away
+		has(o, "00080020", `"20260105"`)
+		has(o, "00100020", `"A1"`)
+		has(o, "00201208", "3")
+	}
 	if _, ok := study["00104000"]; ok {
 		t.Error("the comment was returned unasked")
 	}
