@@ -41,11 +41,12 @@ func auditShow(ctx context.Context, args []string) error {
 	o := newOptions("audit show")
 	from := o.String("from", "", "begin with the entry of this `number`")
 	log := o.String("log", "", "which journal: `name` of the tenant, or node (default the tenant's)")
+	format := o.String("format", "text", "`text`, json, dicom (audit messages in XML) or fhir (AuditEvent)")
 	cfg, err := o.parse(args)
 	if err != nil {
 		return err
 	}
-	path := "/audit?" + url.Values{"from": {*from}, "log": {*log}}.Encode()
+	path := "/audit?" + url.Values{"from": {*from}, "log": {*log}, "format": {*format}}.Encode()
 	return ask(ctx, cfg, "GET", path, func(r io.Reader) error {
 		if _, err := io.Copy(os.Stdout, r); err != nil {
 			return fmt.Errorf("show the journal: %w", err)

@@ -26,7 +26,7 @@ func commands() []command {
 		{"serve", "[--config FILE] [--data DIR] [--dimse ADDR] [--http ADDR]", "run the node until it is told to stop", serve},
 		{"check", "[--data DIR]", "read every stored object and compare it with the index", check},
 		{"audit verify", "[--data DIR] [--key PUBLICKEY]", "verify the journal", auditVerify},
-		{"audit show", "[--data DIR] [--from N]", "print the journal with its payloads opened", auditShow},
+		{"audit show", "[--data DIR] [--log NAME] [--from N] [--format text|json|dicom|fhir]", "print the journal with its payloads opened", auditShow},
 		{"import", "[--data DIR] [--state FILE] DIR|ZIP|FILE...", "take DICOM files in, as they are", importFiles},
 		{"export", "[--data DIR] --study UID|--patient ID DIR|ZIP", "write Part 10 files and a DICOMDIR", exportFiles},
 		{"index rebuild", "[--data DIR]", "make the index anew from the stored objects; the node must not run", indexRebuild},

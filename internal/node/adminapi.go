@@ -2,9 +2,9 @@ package node
 
 import (
 	"encoding/json"
+	"iter"
 	"net/http"
 	"strconv"
-	"time"
 
 	"lumen/access"
 	"lumen/audit"
@@ -26,25 +26,6 @@ func (n *node) adminHandler() http.Handler {
 	return mux
 }
 
-// AuditLine is one line of `lumen audit show`.
-type AuditLine struct {
-	Index   uint64      `json:"index"`
-	Time    time.Time   `json:"time"`
-	Code    audit.Code  `json:"code"`
-	Outcome string      `json:"outcome"`
-	Request string      `json:"request,omitempty"`
-	Object  string      `json:"object,omitempty"`
-	Count   *auditCount `json:"count,omitempty"`
-	// Payload is who did what to whom: patient data in clear.
-	Payload *audit.Payload `json:"payload,omitempty"`
-}
-
-type auditCount struct {
-	Instances int64 `json:"instances,omitempty"`
-	Frames    int64 `json:"frames,omitempty"`
-	Bytes     int64 `json:"bytes,omitempty"`
-}
-
 // serveAudit streams the entries of a journal. Reading it is recorded in it
 // first.
 func (n *node) serveAudit(w http.ResponseWriter, r *http.Request) {
@@ -62,6 +43,11 @@ func (n *node) serveAudit(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, "from is not a number")
 		return
 	}
+	format, err := audit.ParseFormat(r.FormValue("format"))
+	if err != nil {
+		answer(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	// What was there before this request is shown.
 	end := j.log.Size()
 	if _, err := j.Append(r.Context(), store.Event{Kind: store.EventJournalRead, Principal: n.principal(r)}); err != nil {
@@ -69,34 +55,22 @@ func (n *node) serveAudit(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, store.ErrJournal.Error())
 		return
 	}
-	lines := json.NewEncoder(w)
-	for entry, err := range j.log.Replay(r.Context(), from) {
-		if err != nil {
-			n.log.Error("reading the journal ends early", "error", err)
-			lines.Encode(map[string]string{"error": err.Error()}) // an error is the client's leaving
-			return
-		}
-		if entry.Index >= end {
-			return
-		}
-		if err := lines.Encode(auditLine(entry)); err != nil {
-			return
-		}
+	err = audit.Show(w, format, "lumen/"+n.config.DIMSE.AETitle, upTo(end, j.log.Replay(r.Context(), from)))
+	if err != nil {
+		n.log.Error("reading the journal ends early", "error", err)
+		panic(http.ErrAbortHandler) // so that the client does not take it for whole
 	}
 }
 
-func auditLine(entry audit.Entry) AuditLine {
-	l := AuditLine{
-		Index: entry.Index, Time: entry.Leaf.Time, Code: entry.Leaf.Code, Outcome: entry.Leaf.Outcome.String(),
-		Request: entry.Leaf.Request, Object: entry.Leaf.Object,
+// upTo yields the entries before a position.
+func upTo(end uint64, entries iter.Seq2[audit.Entry, error]) iter.Seq2[audit.Entry, error] {
+	return func(yield func(audit.Entry, error) bool) {
+		for e, err := range entries {
+			if err == nil && e.Index >= end || !yield(e, err) {
+				return
+			}
+		}
 	}
-	if c := (auditCount{entry.Leaf.Instances, entry.Leaf.Frames, entry.Leaf.Bytes}); c != (auditCount{}) {
-		l.Count = &c
-	}
-	if p, err := audit.ParsePayload(entry.Payload); err == nil {
-		l.Payload = &p
-	}
-	return l
 }
 
 // serveCheck runs the archive's check to its end.

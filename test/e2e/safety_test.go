@@ -66,9 +66,11 @@ func TestCommandsWithAndWithoutTheNode(t *testing.T) {
 	n.warmUp(t)
 	for _, running := range []bool{true, false} {
 		n.clean()
-		out, code := n.lumen("audit", "show")
-		if code != 0 || !strings.Contains(out, `"code":"110104/stored"`) || !strings.Contains(out, "2.25.76.1.1") {
-			t.Errorf("running %t: lumen audit show ends with %d: %s", running, code, tail(out, 500))
+		for _, format := range []string{"text", "json", "dicom", "fhir"} {
+			out, code := n.lumen("audit", "show", "--format", format)
+			if code != 0 || !strings.Contains(out, "110104") || !strings.Contains(out, "2.25.76.1.1") {
+				t.Errorf("running %t: lumen audit show as %s ends with %d: %s", running, format, code, tail(out, 500))
+			}
 		}
 		if running {
 			n.stop()
