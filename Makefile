@@ -3,7 +3,7 @@
 GO      ?= go
 UNIT     = $(shell $(GO) list ./... | grep -v '/test/e2e$$')
 
-.PHONY: run build test setup check unit e2e crash fuzz generate
+.PHONY: run build test setup check unit e2e crash fuzz generate bench
 
 run: build ## serve with no configuration, on the loopback interface
 	bin/lumen serve
@@ -35,3 +35,6 @@ fuzz: ## every fuzz target, FUZZTIME=5s each
 
 generate: ## the DICOM tables, from DCMTK's dictionary
 	$(GO) generate ./...
+
+bench: build ## measure beside Orthanc, storescp and nginx on this machine
+	$(GO) run ./bench -lumen bin/lumen
