@@ -235,3 +235,25 @@ func TestSubsampledNativeFrames(t *testing.T) {
 		}
 	}
 }
+
+func TestSecondPixelDataDoesNotCount(t *testing.T) {
+	var b bytes.Buffer
+	w := dicom.NewWriter(&b, syntax(t, dicom.JPEGBaseline8Bit))
+	d := new(dicom.DataSet)
+	d.SetInt(dict.Rows, 1)
+	w.WriteDataSet(d)
+	for _, f := range []string{"ab", "cdef"} {
+		w.StartFragments(dict.PixelData, dict.OB)
+		w.StartFragment(0)
+		w.StartFragment(int64(len(f)))
+		io.WriteString(w, f)
+		w.EndSequence()
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := dicom.ScanDataSet(&b, syntax(t, dicom.JPEGBaseline8Bit), dicom.Limits{})
+	if err != nil || len(s.Pixel.Fragments) != 1 || s.Pixel.Fragments[0].Length != 2 || !s.Findings.Has(dicom.Duplicate) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

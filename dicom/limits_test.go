@@ -81,6 +81,25 @@ func TestSequencesCannotPushOutWhatMatters(t *testing.T) {
 	}
 }
 
+func TestParseDataSetSaysWhenItCannotKeepAll(t *testing.T) {
+	nested := new(dicom.DataSet)
+	for range 16 {
+		outer := new(dicom.DataSet)
+		outer.SetItems(dict.ContentSequence, nested)
+		nested = outer
+	}
+	if _, err := dicom.ParseDataSet(mustEncode(t, nested), syntax(t, dicom.ExplicitVRLittleEndian)); err != nil {
+		t.Errorf("16 deep: %v", err)
+	}
+	outer := new(dicom.DataSet)
+	outer.SetString(dict.PatientID, "id")
+	outer.SetItems(dict.ContentSequence, nested)
+	d, err := dicom.ParseDataSet(mustEncode(t, outer), syntax(t, dicom.ExplicitVRLittleEndian))
+	if !errors.Is(err, dicom.ErrLimit) || d.String(dict.PatientID) != "id" {
+		t.Errorf("17 deep: %v", err)
+	}
+}
+
 func TestDefaultLimits(t *testing.T) {
 	want := dicom.Limits{HeaderBytes: 4 << 20, ValueBytes: 64 << 10, Depth: 16, KeptElements: 100_000, Elements: 10_000_000,
 		Fragments: 1 << 20, InflateRatio: 100, InflateHeader: 64 << 20}

@@ -1,6 +1,7 @@
 package dicom
 
 import (
+	"fmt"
 	"io"
 )
 
@@ -14,8 +15,9 @@ type ReadOptions struct {
 
 // ReadDataSet reads the data set that r is at the start of. Omitted values
 // have their Offset and Length in the stream; fragments are always omitted.
-// A sequence that is too deep, or that would keep too many elements, is omitted
-// whole. On an error the elements before it are returned with it.
+// A sequence that is too deep, or that would keep too many elements, is left out
+// whole, and counted as [LeftOut] in r's findings. On an error the elements
+// before it are returned with it.
 func ReadDataSet(r *Reader, opt ReadOptions) (*DataSet, error) {
 	b := newBuilder(r)
 	for {
@@ -48,10 +50,16 @@ func ReadDataSet(r *Reader, opt ReadOptions) (*DataSet, error) {
 	}
 }
 
-// ParseDataSet reads a whole data set from memory, with the default limits.
-// Elements do not point into b.
+// ParseDataSet reads a whole data set from memory. Elements do not point into b.
+// The error wraps [ErrLimit] when the default limits do not let all of it be
+// kept; what was kept is returned with it.
 func ParseDataSet(b []byte, ts TransferSyntax) (*DataSet, error) {
-	return ReadDataSet(NewBytesReader(b, ts, Limits{}), ReadOptions{})
+	r := NewBytesReader(b, ts, Limits{})
+	d, err := ReadDataSet(r, ReadOptions{})
+	if err == nil && r.findings.Has(LeftOut) {
+		err = fmt.Errorf("dicom: elements were left out: %w", ErrLimit)
+	}
+	return d, err
 }
 
 // builder makes a DataSet of tokens.
@@ -60,7 +68,6 @@ type builder struct {
 	root  *DataSet
 	cur   *DataSet // where elements go; nil while a sequence is being left out
 	seqs  []*[]*DataSet
-	cut   bool  // a sequence was left out, or elements
 	count int   // of elements and items that are kept
 	bytes int64 // of values that are kept
 	arena []byte
@@ -132,7 +139,7 @@ func (b *builder) room(depth int) bool {
 // leaveOut drops the whole sequence of the data set that holds the current
 // element: half a sequence would look like a whole one.
 func (b *builder) leaveOut(depth int) {
-	b.cut = true
+	b.r.findings.Add(LeftOut)
 	if depth == 0 {
 		return
 	}

@@ -139,7 +139,7 @@ func (sc *scanner) run() error {
 			return err
 		}
 		sc.scan.Header = sc.builder.root
-		sc.scan.Truncated = sc.scan.Truncated || sc.builder.cut
+		sc.scan.Truncated = sc.scan.Truncated || sc.reader.findings.Has(LeftOut)
 		sc.digest.sum(&sc.scan.Digest)
 		return nil
 	}
@@ -172,8 +172,7 @@ func (sc *scanner) token(t Token) error {
 	case Fragment:
 		return sc.fragment(t)
 	case FragmentsStart:
-		if t.Depth == 0 && pixelTag(t.Tag) {
-			sc.body(t)
+		if t.Depth == 0 && pixelTag(t.Tag) && sc.body(t) {
 			sc.scan.Pixel.Encapsulated = true
 		}
 	case FragmentsEnd:
@@ -186,13 +185,15 @@ func (sc *scanner) token(t Token) error {
 	return nil
 }
 
-// body notes where pixel data starts.
-func (sc *scanner) body(t Token) {
-	if sc.scan.Pixel.Tag == 0 {
-		sc.scan.BodyOffset = t.Start
-		sc.scan.Pixel = PixelLayout{Tag: t.Tag, VR: t.VR, ValueOffset: t.Offset, ValueLength: t.Length,
-			ExtendedOffsets: sc.scan.Pixel.ExtendedOffsets, ExtendedLengths: sc.scan.Pixel.ExtendedLengths}
+// body notes where pixel data starts; a second one does not count.
+func (sc *scanner) body(t Token) bool {
+	if sc.scan.Pixel.Tag != 0 {
+		return false
 	}
+	sc.scan.BodyOffset = t.Start
+	sc.scan.Pixel = PixelLayout{Tag: t.Tag, VR: t.VR, ValueOffset: t.Offset, ValueLength: t.Length,
+		ExtendedOffsets: sc.scan.Pixel.ExtendedOffsets, ExtendedLengths: sc.scan.Pixel.ExtendedLengths}
+	return true
 }
 
 func (sc *scanner) element(t Token) error {
@@ -303,8 +304,8 @@ func (sc *scanner) extended(tag Tag, value []byte) {
 func (sc *scanner) fragment(t Token) error {
 	sc.digest.element(t)
 	p := &sc.scan.Pixel
-	if len(sc.reader.stack) != 1 || sc.reader.stack[0].tag != p.Tag || !p.Encapsulated {
-		return sc.pass(t, nil) // not the pixel data of the data set itself
+	if len(sc.reader.stack) != 1 || sc.reader.stack[0].tag != p.Tag || !p.Encapsulated || p.ValueLength >= 0 {
+		return sc.pass(t, nil) // not the pixel data of the data set itself, or a second one
 	}
 	if t.Start == p.ValueOffset {
 		return sc.basicOffsets(t)
