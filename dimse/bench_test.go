@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 
+	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
 )
@@ -43,4 +44,26 @@ func sizeName(n int) string {
 		return "220KiB"
 	}
 	return "1KiB"
+}
+
+// BenchmarkFind is a query with 1 000 small matches.
+func BenchmarkFind(b *testing.B) {
+	ar := archive{matches: 1000}
+	addr := serve(b, ar.server())
+	c := dial(b, addr, propose(findClass)...)
+	var id dicom.DataSet
+	id.SetString(dict.QueryRetrieveLevel, "STUDY")
+	for b.Loop() {
+		n := 0
+		for _, err := range c.Find(b.Context(), findClass, &id) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != ar.matches {
+			b.Fatal(n)
+		}
+	}
+	b.ReportMetric(float64(ar.matches*b.N)/b.Elapsed().Seconds(), "matches/s")
 }
