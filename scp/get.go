@@ -22,7 +22,7 @@ func (s *Server) get(ctx context.Context, a *dimse.Association, rq *dimse.GetReq
 			contexts = append(contexts, c)
 		}
 	}
-	n := s.send(ctx, r.instances, func(ctx context.Context, p *prepared) (dimse.Status, error) {
+	n, failed := s.send(ctx, r.instances, func(ctx context.Context, p *prepared) (dimse.Status, error) {
 		if p.err != nil {
 			return 0, fmt.Errorf("read the object: %w", p.err)
 		}
@@ -36,6 +36,7 @@ func (s *Server) get(ctx context.Context, a *dimse.Association, rq *dimse.GetReq
 		defer data.Close()
 		return store(ctx, sub, data)
 	}, progress)
-	r.close(outcome(ctx, n, nil))
-	return n, nil
+	err = impossible(n, failed)
+	r.close(outcome(ctx, n, err))
+	return n, err
 }

@@ -32,8 +32,8 @@ func (s *Server) move(ctx context.Context, a *dimse.Association, rq *dimse.MoveR
 		priority: rq.Priority,
 		offers:   offers(r.instances)}
 	defer c.release(ctx)
-	n := s.send(ctx, r.instances, c.store, progress)
-	err = c.unreachable(n)
+	n, failed := s.send(ctx, r.instances, c.store, progress)
+	err = impossible(n, failed)
 	r.close(outcome(ctx, n, err))
 	return n, err
 }
@@ -174,20 +174,6 @@ func (c *courier) release(ctx context.Context) {
 		c.log.Warn("destination did not release the association in order", "error", err.Error())
 	}
 	c.client = nil
-}
-
-// unreachable says so when nothing could be sent because there was no
-// association, so that the requestor is told why.
-func (c *courier) unreachable(n dimse.SubOperations) error {
-	if c.down == nil || n.Completed+n.Warning > 0 || n.Failed == 0 {
-		return nil
-	}
-	for _, why := range []error{errRefused, errSlow, errDown} {
-		if errors.Is(c.down, why) {
-			return &dimse.StatusError{Status: dimse.StatusSubOperationsImpossible, Comment: why.Error(), Err: c.down}
-		}
-	}
-	return nil
 }
 
 func or(field *int, value int) {

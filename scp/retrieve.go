@@ -122,10 +122,12 @@ func (s *Server) lookUp(ctx context.Context, a *dimse.Association, rq store.Requ
 
 // send performs the sub-operations of a retrieval one after the other. Store
 // sends one prepared object. Progress is told after each; between two of them
-// the end of ctx stops it.
+// the end of ctx stops it. The error is why the first of those that failed did,
+// when it was not the receiver's answer.
 func (s *Server) send(ctx context.Context, instances []*store.Instance,
 	store func(ctx context.Context, p *prepared) (dimse.Status, error),
-	progress func(dimse.SubOperations) error) dimse.SubOperations {
+	progress func(dimse.SubOperations) error) (dimse.SubOperations, error) {
+	var failed error
 	n := dimse.SubOperations{Remaining: len(instances)}
 	// C-CANCEL stops between sub-operations; the one under way is finished.
 	each, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -144,11 +146,34 @@ func (s *Server) send(ctx context.Context, instances []*store.Instance,
 		p.close()
 		n.Remaining--
 		s.count(&n, p, status, err)
+		if failed == nil {
+			failed = err
+		}
 		if n.Remaining > 0 && progress(n) != nil {
 			break
 		}
 	}
-	return n
+	if n.Failed > 0 {
+		attrs := []any{"failed", n.Failed, "completed", n.Completed, "warning", n.Warning, "remaining", n.Remaining}
+		if failed != nil {
+			attrs = append(attrs, "first_error", failed.Error())
+		}
+		s.log.Warn("sub-operations failed", attrs...)
+	}
+	return n, failed
+}
+
+// impossible says why, when nothing at all could be sent: the requestor is told.
+func impossible(n dimse.SubOperations, failed error) error {
+	if n.Failed == 0 || n.Completed+n.Warning > 0 {
+		return nil
+	}
+	for _, why := range []error{errRefused, errSlow, errDown, dimse.ErrNoContext} {
+		if errors.Is(failed, why) {
+			return &dimse.StatusError{Status: dimse.StatusSubOperationsImpossible, Comment: why.Error(), Err: failed}
+		}
+	}
+	return nil
 }
 
 // count adds the outcome of one sub-operation.
@@ -157,13 +182,10 @@ func (s *Server) count(n *dimse.SubOperations, p *prepared, status dimse.Status,
 	switch class := status.Class(); {
 	case err != nil:
 		outcome = "failed"
-		s.log.Warn("sub-operation failed", "error", err.Error())
-	case class == dimse.ClassSuccess:
 	case class == dimse.ClassWarning:
 		outcome = "warning"
-	default:
+	case class != dimse.ClassSuccess:
 		outcome = "failed"
-		s.log.Warn("sub-operation failed", "status", fmt.Sprintf("%04X", uint16(status)))
 	}
 	switch outcome {
 	case "completed":

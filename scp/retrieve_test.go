@@ -16,6 +16,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/scp"
 	"lumen/store"
 )
 
@@ -155,6 +156,43 @@ func TestMoveToADestinationThatIsDown(t *testing.T) {
 	}
 }
 
+func TestMoveToADestinationThatRefuses(t *testing.T) {
+	s := &dimse.Server{Associate: func(context.Context, *dimse.AssociateRequest) (any, error) {
+		return nil, dimse.RejectCallingAE(errors.New("not configured"))
+	}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(context.Background(), l)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	n := start(t, to("THERE", l.Addr().String()))
+	n.put(t, image(1, 1), image(1, 2))
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	var status *dimse.StatusError
+	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
+		!strings.Contains(status.Comment, "refuses") || got.Failed != 2 || len(got.FailedUIDs) != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestMoveToADestinationThatDoesNotAnswer(t *testing.T) {
+	stuck := make(chan struct{})
+	r := receive(t, nil, func(int) error {
+		<-stuck
+		return nil
+	})
+	t.Cleanup(func() { close(stuck) })
+	n := start(t, to("THERE", r.addr), func(c *scp.Config) { c.Limits.Response = 100 * time.Millisecond })
+	n.put(t, image(1, 1), image(1, 2), image(1, 3))
+	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
+	var status *dimse.StatusError
+	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
+		!strings.Contains(status.Comment, "in time") || got.Failed != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestMoveGoesOnAfterALostAssociation(t *testing.T) {
 	r := receive(t, nil, func(n int) error {
 		if n == 2 {
@@ -240,7 +278,8 @@ func TestGetOfAClassThatIsNotNegotiatedFails(t *testing.T) {
 	n := start(t)
 	n.put(t, image(1, 1))
 	_, err := n.dial(t, getStudy).Get(t.Context(), getStudy, study("1.2.826.0.1.1"), nil, nil)
-	if statusOf(err) != dimse.StatusSubOperationsImpossible {
+	var status *dimse.StatusError
+	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible || !strings.Contains(status.Comment, "context") {
 		t.Error(err)
 	}
 }
