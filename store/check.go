@@ -158,7 +158,7 @@ func (c *checker) objects(ctx context.Context) error {
 				err = c.stray(ctx, ref, info)
 			}
 		case objectQuarantine:
-			_, err = a.readQuarantined(ctx, ref)
+			err = c.fact(ctx, ref)
 		default:
 			c.report.Others++
 			err = c.other(ctx, info)
@@ -170,6 +170,17 @@ func (c *checker) objects(ctx context.Context) error {
 			c.problem(info.Name, err)
 		}
 		c.progress()
+	}
+	return nil
+}
+
+// fact opens the fact that a blob is kept aside, and looks for the blob.
+func (c *checker) fact(ctx context.Context, ref BlobRef) error {
+	if _, err := c.archive.readQuarantined(ctx, ref); err != nil {
+		return err
+	}
+	if _, err := c.archive.blobs.Stat(ctx, c.archive.name(ref)); err != nil {
+		return fmt.Errorf("find the blob that is kept aside: %w", err)
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	if err := a.allow(ctx, p, access.Store, rq); err != nil {
 		return Receipt{}, err
 	}
+	if _, ok := dicom.LookupTransferSyntax(in.TransferSyntax.UID); !ok {
+		return Receipt{}, fmt.Errorf("%w: unknown transfer syntax", ErrUnreadable)
+	}
 	if err := a.space.take(0); err != nil {
 		return Receipt{}, err
 	}
@@ -83,6 +86,7 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	if err := a.blobs.Put(ctx, a.name(row.Blob), -1, w.write); err != nil {
 		return receipt, w.cause(err)
 	}
+	a.space.wrote(src.n - src.announced)
 	if row.Record, err = w.record.forRow(); err != nil {
 		return receipt, errors.Join(err, a.discard(ctx, row.Blob))
 	}

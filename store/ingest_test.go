@@ -137,6 +137,7 @@ func TestIngestRefuses(t *testing.T) {
 	}{
 		{"another SOP instance than announced", store.Incoming{SOPInstanceUID: "1.1.1.2"}, bytes.NewReader(good), store.ErrMismatch},
 		{"another SOP class than announced", store.Incoming{SOPClassUID: dict.UIDCTImageStorage}, bytes.NewReader(good), store.ErrMismatch},
+		{"an unknown transfer syntax", store.Incoming{TransferSyntax: dicom.TransferSyntax{UID: "1.2.3", Name: "Ours"}}, bytes.NewReader(good), store.ErrUnreadable},
 		{"nothing at all", store.Incoming{}, strings.NewReader(""), store.ErrUnreadable},
 		{"no data set", store.Incoming{}, strings.NewReader(strings.Repeat("GET / HTTP/1.1\r\n", 100)), store.ErrUnreadable},
 		{"no study UID", store.Incoming{}, bytes.NewReader(without(dict.StudyInstanceUID)), store.ErrUnreadable},
@@ -151,7 +152,9 @@ func TestIngestRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := newNode(t)
-			c.in.TransferSyntax = explicitLE
+			if c.in.TransferSyntax.Name == "" {
+				c.in.TransferSyntax = explicitLE
+			}
 			_, err := n.archive.Ingest(t.Context(), tower, request, c.in, c.data)
 			if !errors.Is(err, c.want) {
 				t.Errorf("error = %v, want %v", err, c.want)

@@ -422,3 +422,15 @@ func TestADamagedBlobIsNotServed(t *testing.T) {
 		t.Errorf("check without the blob = %+v, %v", report, err)
 	}
 }
+
+func TestCheckMissesABlobThatIsKeptAside(t *testing.T) {
+	n := newNode(t)
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE), store.Stored)
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.SetString(dict.PatientID, "X") }), explicitLE), store.Quarantined)
+	if err := n.blobs.Delete(t.Context(), n.events(store.EventQuarantined)[0].Blob); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := n.archive.Check(t.Context(), store.CheckOptions{}); err != nil || report.Count != 1 {
+		t.Errorf("check = %+v, %v", report, err)
+	}
+}

@@ -66,3 +66,10 @@ func (s *space) take(n int64) error {
 	s.written += n
 	return nil
 }
+
+// wrote announces n bytes that were written without having been announced.
+func (s *space) wrote(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written += n
+}
