@@ -19,6 +19,7 @@ type Config struct {
 	Audit           Audit         `yaml:"audit"`
 	Keys            Keys          `yaml:"keys"`
 	Log             Log           `yaml:"log"`
+	Limits          Limits        `yaml:"limits"`
 	AEs             []AE          `yaml:"aes"`          // who may call; none: anyone on the loopback interface
 	Destinations    []Destination `yaml:"destinations"` // where C-MOVE may send to
 }
@@ -97,8 +98,9 @@ func Default() Config {
 		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, Bucket: Bucket{
 			Region: "us-east-1", Ack: "spool", HighWater: 64 << 30, Grace: Duration(time.Hour), Workers: 4,
 		}},
-		Audit: Audit{SegmentSize: 64 << 20, Reserve: 2},
-		Log:   Log{Level: "info", Format: "text"},
+		Audit:  Audit{SegmentSize: 64 << 20, Reserve: 2},
+		Limits: DefaultLimits(),
+		Log:    Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -89,6 +89,7 @@ keys:
 log:
   level: loud
   format: [text]
+limits: {object: 0, idle: 0s, accept_pdu: 8KiB}
 aes:
 - title: TOWER1
   addresses: [10.1.0.0/33]
@@ -114,8 +115,9 @@ destinations:
 		"storage.bucket.endpoint": 14, "storage.bucket.name": 14, "storage.bucket.prefix": 14, "storage.bucket.access_key": 14,
 		"storage.bucket.secret_key": 14, "storage.bucket.ack": 14, "storage.bucket.workers": 14, "storage.bucket.virtual_host": 14,
 		"audit.segment_size": 16, "audit.reserve": 17, "keys.root": 19,
-		"log.level": 21, "log.format": 22, "aes[0].addresses[0]": 25, "aes[0].rights[0]": 26, "aes[1].title": 27, "aes[1].rights[0]": 28,
-		"destinations[0].address": 30, "destinations[1].title": 31, "destinations[1].address": 31,
+		"log.level": 21, "log.format": 22, "limits.object": 23, "limits.idle": 23, "limits.accept_pdu": 23,
+		"aes[0].addresses[0]": 26, "aes[0].rights[0]": 27, "aes[1].title": 28, "aes[1].rights[0]": 29,
+		"destinations[0].address": 31, "destinations[1].title": 32, "destinations[1].address": 32,
 	}
 	for key, line := range want {
 		if l, ok := got[key]; !ok {

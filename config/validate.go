@@ -44,6 +44,7 @@ func validate(c *Config, problem func(key, format string, args ...any)) {
 	if e := c.Keys.Root.Env; e != "" && os.Getenv(e) == "" {
 		problem("keys.root", "the environment variable %s is not set", e)
 	}
+	validateLimits(c.Limits, problem)
 	validateBucket(c.Storage.Bucket, problem)
 	oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"}, problem)
 	oneOf("log.format", c.Log.Format, []string{"text", "json"}, problem)

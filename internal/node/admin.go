@@ -183,7 +183,7 @@ type peerKey struct{}
 // the socket and of its folder, is the owner of the data; who it was is
 // recorded.
 func newAdminServer(n *node) *http.Server {
-	srv := newHTTPServer(n.adminHandler(), n.log)
+	srv := newHTTPServer(n.adminHandler(), n.config.Limits, n.log)
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, peerKey{}, peerUser(c))
 	}

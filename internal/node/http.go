@@ -13,13 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-)
 
-// Limits of the HTTP listener (DESIGN section 10).
-const (
-	maxHTTPHeader     = 32 << 10
-	readHeaderTimeout = 5 * time.Second
-	httpIdleTimeout   = 60 * time.Second
+	"lumen/config"
 )
 
 // web is the HTTP side of a node. It answers /healthz from the first moment,
@@ -35,13 +30,13 @@ type webParts struct {
 	ready    func() error // nil when the node can serve
 }
 
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+func newHTTPServer(h http.Handler, l config.Limits, log *slog.Logger) *http.Server {
 	return &http.Server{
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Handler:           h,
-		MaxHeaderBytes:    maxHTTPHeader,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    int(l.HTTPHeader),
+		ReadHeaderTimeout: time.Duration(l.HTTPReadHeader),
+		IdleTimeout:       time.Duration(l.HTTPIdle),
 	}
 }
 

@@ -121,6 +121,7 @@ func (n *node) storeConfig(noSweep bool) store.Config {
 		Tenant: access.DefaultTenant, Blobs: n.blobs, Index: n.index, Journal: n.tenant, Keys: n.keys,
 		FreeSpace:  func() (free, total int64, err error) { return n.fs.Free(n.folder.root) },
 		MinFree:    store.Floor{Bytes: int64(n.config.Storage.MinFree), Percent: float64(n.config.Storage.MinFreePercent)},
+		Limits:     storeLimits(n.config.Limits),
 		NoSweep:    noSweep,
 		Logger:     n.log,
 		Registerer: n.registry,
@@ -243,6 +244,7 @@ func (n *node) openWeb(w *web) error {
 			}
 			return policy.ForHTTP(peer.Addr())
 		},
+		Limits:     wadoLimits(n.config.Limits),
 		Logger:     n.log,
 		Registerer: n.registry,
 	})
@@ -261,7 +263,8 @@ func (n *node) dimseServer() (*scp.Server, error) {
 	}
 	return scp.New(scp.Config{
 		AETitle: n.config.DIMSE.AETitle, Archive: n.archive, Policy: n.config.Policy(), Destinations: destinations,
-		Journal: n.tenant, Logger: n.log, Registerer: n.registry,
+		Journal: n.tenant, Matches: int(n.config.Limits.Matches), Limits: dimseLimits(n.config.Limits),
+		Logger: n.log, Registerer: n.registry,
 	})
 }
 

@@ -58,7 +58,7 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	}
 	servers := []server{
 		{"DIMSE", listeners.dimse, func(l net.Listener) error { return dicom.Serve(context.WithoutCancel(ctx), l) }, dicom.Shutdown},
-		httpServer("HTTP", listeners.http, newHTTPServer(w.handler(), log)),
+		httpServer("HTTP", listeners.http, newHTTPServer(w.handler(), cfg.Limits, log)),
 		httpServer("admin socket", listeners.admin, newAdminServer(n)),
 	}
 	return runAll(ctx, servers, time.Duration(cfg.ShutdownTimeout), log, func() { w.open(nil) })

@@ -1,11 +1,15 @@
 package e2e_test
 
 import (
+	"crypto/sha256"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -82,4 +86,51 @@ func TestCommandsWithAndWithoutTheNode(t *testing.T) {
 	if out, code := newNode(t, "", "").lumen("check"); code != 1 {
 		t.Errorf("check of a folder that is not there ends with %d: %s", code, out)
 	}
+}
+
+// A node that is told to stop finishes what it accepted.
+func TestStopFinishesWhatWasAccepted(t *testing.T) {
+	n := startNode(t, "")
+	c, err := n.associate(vlEndoscopic, jpegBaseline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rngFor(t)
+	s := still{Study: "2.25.701", Series: "2.25.701.1", Instance: uid(rng), Name: "Slow^Tower", ID: "S1", Size: 1 << 20}
+	data := s.dataSet(rng)
+	r, w := io.Pipe()
+	answered := make(chan uint16, 1)
+	go func() {
+		status, err := c.store(vlEndoscopic, s.Instance, r)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- status
+	}()
+	if _, err := w.Write(data[:len(data)/2]); err != nil {
+		t.Fatal(err)
+	}
+	n.cmd.Process.Signal(syscall.SIGTERM)
+	n.until("it stops taking others", startTimeout, func() bool {
+		other, err := net.Dial("tcp", n.dimse)
+		if err == nil {
+			other.Close()
+		}
+		return err != nil
+	})
+	if _, err := w.Write(data[len(data)/2:]); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if status := <-answered; status != 0 {
+		t.Errorf("the store under way is answered %04x", status)
+	}
+	c.abort()
+	<-n.exited
+	if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the node ended with code %d", code)
+	}
+	n.start()
+	acknowledged{s, sha256.Sum256(data)}.isThere(t, n)
+	n.clean()
 }
