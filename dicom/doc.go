@@ -14,6 +14,21 @@
 //
 // Values are kept as raw bytes, little-endian and with their padding. Errors
 // name tags and offsets, never values: they may be logged.
+//
+// What is implemented of the standard:
+//
+//   - PS3.5: data set encoding in all transfer syntaxes of section 10, value
+//     representations of section 6.2, character sets of section 6.1, private
+//     elements, nesting of data sets (section 7.5), encapsulation (annex A.4);
+//   - PS3.10 section 7.1: File Meta Information;
+//   - PS3.3 sections C.7.6.3 and C.12.1.1.2: where frames lie, Specific
+//     Character Set;
+//   - PS3.4 section C.2.2.2: attribute matching ([Matcher]);
+//   - PS3.18 annex F: the DICOM JSON model ([AppendJSON], [ParseJSON]);
+//   - PS3.19 annex A.1: the Native DICOM Model ([AppendXML]).
+//
+// Pixel data is not decoded, and [Transcode] goes as far as no codec is needed.
+// There is no dictionary of private attributes.
 package dicom
 
 //go:generate go run ./internal/conformance

@@ -174,6 +174,9 @@ func (p *jsonParser) values(vr VR, values []json.RawMessage) ([]byte, error) {
 	}
 	switch {
 	case vr.Number():
+		for len(list) > 0 && list[len(list)-1] == "" { // null, which binary numbers do not have
+			list = list[:len(list)-1]
+		}
 		if !validNumbers(vr, list) {
 			return nil, fmt.Errorf("a value that is no number: %w", ErrJSON)
 		}
