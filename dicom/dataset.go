@@ -104,8 +104,8 @@ func (d *DataSet) Delete(t Tag) {
 }
 
 // Set puts e in its place and replaces an element with the same tag. Value and
-// Items are kept, not copied. Where there is no VR, it comes from the
-// dictionary.
+// Items are kept, not copied: an item belongs to one sequence. Where there is no
+// VR, it comes from the dictionary.
 func (d *DataSet) Set(e Element) {
 	if e.VR == 0 {
 		if e.VR, _ = dict.VRs(e.Tag); e.VR == 0 {

@@ -61,14 +61,18 @@ func NewReader(src io.Reader, ts TransferSyntax, lim Limits) *Reader {
 }
 
 // Reset makes r a Reader of another data set, as [NewReader] does, and keeps
-// its buffer.
+// its buffer. r may be the zero Reader.
 func (r *Reader) Reset(src io.Reader, ts TransferSyntax, lim Limits) {
 	lim = lim.withDefaults()
 	buf := r.buf
 	if buf == nil || r.inPlace {
 		buf = make([]byte, readerBuffer)
 	}
-	*r = Reader{src: src, buf: buf, stack: r.stack[:0], scratch: r.scratch, lim: lim, implicit: ts.ImplicitVR, big: ts.BigEndian}
+	stack, scratch := r.stack[:0], r.scratch
+	if cap(stack) > 1<<10 || cap(scratch) > 4*readerBuffer { // of an unusual data set
+		stack, scratch = nil, nil
+	}
+	*r = Reader{src: src, buf: buf, stack: stack, scratch: scratch, lim: lim, implicit: ts.ImplicitVR, big: ts.BigEndian}
 	if ts.Deflated {
 		r.src = newInflater(src, lim, &r.findings)
 	}

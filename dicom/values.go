@@ -206,7 +206,9 @@ func (d *DataSet) SetBytes(t Tag, vr VR, b []byte) {
 // has none). Text is encoded in the data set's Specific Character Set; where
 // that is the default one and the text needs more, it becomes ISO_IR 192, which
 // all present values agree with. What a character set does not have becomes "?".
-// No values make an empty element. Values of binary numbers are written as such.
+// A backslash separates values. No values make an empty element. Values of
+// binary numbers are written as such. Setting Specific Character Set itself does
+// not change text that is there: see [DataSet.Recode].
 func (d *DataSet) SetString(t Tag, values ...string) {
 	vr, _ := dict.VRs(t)
 	if vr == 0 {
