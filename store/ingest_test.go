@@ -372,3 +372,32 @@ func TestNothingWorksAfterClose(t *testing.T) {
 		t.Errorf("search: %v", err)
 	}
 }
+
+func TestCloseWaitsForWhatComesIn(t *testing.T) {
+	n := newNode(t)
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	reading, closing := make(chan struct{}), make(chan struct{})
+	data := io.MultiReader(bytes.NewReader(sent[:100]), readerFunc(func([]byte) (int, error) {
+		close(reading)
+		<-closing
+		return 0, io.EOF
+	}), bytes.NewReader(sent[100:]))
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.archive.Ingest(t.Context(), tower, request, store.Incoming{TransferSyntax: explicitLE}, data)
+		done <- err
+	}()
+	<-reading
+	go close(closing)
+	n.archive.Close()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	default:
+		if len(n.events(store.EventStored)) == 0 {
+			t.Error("Close returned before the ingest was done")
+		}
+	}
+}
