@@ -84,6 +84,9 @@ func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 
 // openBase opens what comes before the index: objects, keys and journals.
 func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.Logger) (_ *node, err error) {
+	if err := hardenProcess(); err != nil { // before a key is in memory
+		return nil, err
+	}
 	n := &node{config: cfg, log: log, registry: newRegistry(), folder: folder, fs: watchedFS{durable.OS(), exitOn(log)}}
 	defer func() {
 		if err != nil {
@@ -178,6 +181,9 @@ func (n *node) openJournal(ctx context.Context, name string, keys *seal.Keyring,
 		return nil, fmt.Errorf("open the %s journal: %w", name, err)
 	}
 	n.onClose(log.Close)
+	if err := watchJournal(n.registry, name, log); err != nil {
+		return nil, err
+	}
 	return &journal{log: log, logger: n.log}, nil
 }
 

@@ -11,9 +11,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"lumen/config"
 	"lumen/internal/durable"
 	"lumen/store"
@@ -21,9 +18,6 @@ import (
 
 // Serve runs a node until ctx ends, then finishes what it accepted and returns.
 func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error) {
-	if err := hardenProcess(); err != nil {
-		return err
-	}
 	folder, err := OpenFolder(durable.OS(), cfg.Data, true)
 	if err != nil {
 		return err
@@ -171,13 +165,6 @@ func runAll(ctx context.Context, servers []server, grace time.Duration, log *slo
 		err = errors.Join(err, <-ended)
 	}
 	return err
-}
-
-func newRegistry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
 }
 
 // exitOn ends the process at once: see watchedFS.
