@@ -40,6 +40,7 @@ type HTTP struct {
 type Storage struct {
 	MinFree        Size   `yaml:"min_free"`         // ingest is refused below this much free space ...
 	MinFreePercent int64  `yaml:"min_free_percent"` // ... or below this share of the disk, whichever is more
+	WriteLog       Size   `yaml:"write_log"`        // what small objects are written to first; 0: none, each is a file at once
 	Bucket         Bucket `yaml:"bucket"`           // without an endpoint objects stay in the data folder
 }
 
@@ -95,7 +96,7 @@ func Default() Config {
 		ShutdownTimeout: Duration(30 * time.Second),
 		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN"},
 		HTTP:            HTTP{Listen: "127.0.0.1:8104"},
-		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, Bucket: Bucket{
+		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, WriteLog: 256 << 20, Bucket: Bucket{
 			Region: "us-east-1", Ack: "spool", HighWater: 64 << 30, Grace: Duration(time.Hour), Workers: 4,
 		}},
 		Audit:  Audit{SegmentSize: 64 << 20, Reserve: 2},

@@ -16,6 +16,9 @@ import (
 // The smallest journal segment: room for the largest record and its frame.
 const minSegment = 256 << 10
 
+// minWriteLog leaves each of its segments more room than one object takes.
+const minWriteLog = 16 << 20
+
 // validate checks what the types alone do not.
 func validate(c *Config, problem func(key, format string, args ...any)) {
 	if c.Data == "" {
@@ -29,6 +32,9 @@ func validate(c *Config, problem func(key, format string, args ...any)) {
 	aeTitle(c.DIMSE.AETitle, "dimse.ae_title", problem)
 	if p := c.Storage.MinFreePercent; p < 0 || p > 99 {
 		problem("storage.min_free_percent", "%d is not between 0 and 99", p)
+	}
+	if l := c.Storage.WriteLog; l != 0 && l < minWriteLog {
+		problem("storage.write_log", "%s is less than %s, and not 0", l, Size(minWriteLog))
 	}
 	if c.Audit.SegmentSize < minSegment {
 		problem("audit.segment_size", "%s is less than %s", c.Audit.SegmentSize, Size(minSegment))

@@ -83,18 +83,3 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkAppendJSON(b *testing.B) {
-	ts := syntax(b, dicom.ExplicitVRLittleEndian)
-	d, err := dicom.ParseDataSet(header(b, ts), ts) // the first of each element counts
-	if err != nil {
-		b.Fatal(err)
-	}
-	var out []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		out, _ = dicom.AppendJSON(out[:0], d, dicom.JSONOptions{})
-	}
-	b.SetBytes(int64(len(out)))
-	b.ReportMetric(float64(d.Len()), "elements")
-}

@@ -85,7 +85,7 @@ func (w *jsonWriter) value(d *DataSet, e Element) bool {
 		return w.bulk(e)
 	case len(e.Value) == 0:
 	case e.VR.Text():
-		w.text(e.VR, d.textValues(e))
+		w.text(e.VR, d.Strings(e.Tag))
 	case e.VR.Number():
 		w.numbers(e)
 	default:

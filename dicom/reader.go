@@ -131,13 +131,11 @@ func (r *Reader) Next() (Token, error) {
 	if r.err != nil {
 		return Token{}, r.err
 	}
-	if r.left > int64(r.w-r.r) {
+	if r.left > 0 {
 		if err := r.discard(); err != nil {
 			return r.stop(err)
 		}
 	}
-	r.r += int(r.left)
-	r.left = 0
 	for {
 		if n := len(r.stack); n > 0 {
 			top := &r.stack[n-1]

@@ -24,7 +24,7 @@ type Association struct {
 
 	server   *Server
 	link     *link
-	since    time.Time // we listen to it and it has no association; of Server.mu
+	since    time.Time // it has been without an association
 	contexts [pdu.MaxContexts]struct {
 		accepted
 		answered bool
@@ -102,7 +102,6 @@ var ErrPanic = errors.New("internal error")
 func (a *Association) establish(ctx context.Context) error {
 	s, l := a.server, a.link
 	l.machine.on(evAccepted)
-	s.listens(a)
 	l.within(l.lim.ARTIM)
 	l.between = true // ARTIM counts from the connection on, whatever arrives
 	conn, encrypted := l.conn.(*tls.Conn)

@@ -398,11 +398,6 @@ func TestEchoIsAnsweredUnderAttack(t *testing.T) {
 			}
 		})
 	}
-	stopped := sync.OnceFunc(func() {
-		close(stop)
-		attackers.Wait()
-	})
-	defer stopped()
 	var slowest time.Duration
 	start := time.Now()
 	for range 50 {
@@ -419,13 +414,14 @@ func TestEchoIsAnsweredUnderAttack(t *testing.T) {
 		slowest = max(slowest, time.Since(began))
 	}
 	took := time.Since(start)
-	stopped()
+	close(stop)
+	attackers.Wait()
 	total := 0
 	for _, n := range rounds {
 		total += n
 	}
 	t.Logf("%.0f attacks a second; slowest association with C-ECHO %v", float64(total)/took.Seconds(), slowest)
-	if slowest > 5*time.Second {
+	if slowest > 2*time.Second {
 		t.Errorf("an association with C-ECHO took %v", slowest)
 	}
 }

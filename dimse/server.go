@@ -102,7 +102,7 @@ const acceptPause = 50 * time.Millisecond
 
 // start makes the association of a new connection and its goroutine.
 func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
-	a := &Association{ID: newID(), server: s, Remote: remote(conn)}
+	a := &Association{ID: newID(), server: s, Remote: remote(conn), since: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing.Load() {
@@ -134,10 +134,7 @@ func (s *Server) makeRoom(ctx context.Context, lim Limits) {
 			return
 		}
 		oldest := s.halfOpen.Front()
-		wait := halfOpenGrace
-		if since := oldest.Value.(*Association).since; !since.IsZero() {
-			wait -= time.Since(since)
-		}
+		wait := halfOpenGrace - time.Since(oldest.Value.(*Association).since)
 		if wait <= 0 {
 			s.halfOpen.Remove(oldest).(*Association).link.conn.Close()
 			s.mu.Unlock()
@@ -153,16 +150,9 @@ func (s *Server) makeRoom(ctx context.Context, lim Limits) {
 	}
 }
 
-// halfOpenGrace is what a connection without an association has at least, from
-// when we listen to it, when there are more of them than allowed.
+// halfOpenGrace is what a connection without an association has at least, when
+// there are more of them than allowed.
 const halfOpenGrace = 250 * time.Millisecond
-
-// listens notes that a new connection is being read from now on.
-func (s *Server) listens(a *Association) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.since = time.Now()
-}
 
 // drop takes a connection off the list of half-open ones. The caller holds mu.
 func (s *Server) drop(a *Association) {

@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"store/blob/mem":      {"store/blob"},
 	"store/blob/s3":       {"store/blob", "store/seal"},
 	"store/blob/spool":    {"internal/durable", "store/blob"},
+	"store/blob/stage":    {"internal/durable", "store/blob"},
 	"store/index":         {"access", "dicom", "dicom/dict", "internal/durable", "store", "store/seal"},
 	"store/seal":          {"internal/durable", "store/blob"},
 	"store/seal/backup":   {"store/blob", "store/seal"},

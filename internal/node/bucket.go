@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"lumen/config"
+	"lumen/store"
 	"lumen/store/blob/dir"
 	"lumen/store/blob/s3"
 	"lumen/store/blob/spool"
+	"lumen/store/blob/stage"
 )
 
 // How long the bucket's probe may take, and how old an upload in parts must be
@@ -35,7 +37,7 @@ func (n *node) openBlobs(ctx context.Context) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	local, err := dir.New(n.fs, n.folder.path(place))
+	local, err := n.openLocal(ctx, place)
 	if err != nil || bucket.Endpoint == "" {
 		n.blobs = local
 		return err
@@ -61,6 +63,38 @@ func (n *node) openBlobs(ctx context.Context) error {
 	n.blobs = s
 	n.onClose(func(context.Context) error { return s.Close() })
 	return nil
+}
+
+// logSegments is how many segments the write log has.
+const logSegments = 8
+
+// openLocal opens the objects that are files below place, behind the write log
+// unless that is switched off: then what is still in it moves to files now.
+func (n *node) openLocal(ctx context.Context, place string) (store.Blobs, error) {
+	files, err := dir.New(n.fs, n.folder.path(place))
+	if err != nil {
+		return nil, err
+	}
+	size := int64(n.config.Storage.WriteLog)
+	cfg := stage.Config{
+		FS: n.fs, Dir: n.folder.path("stage"), Next: files,
+		Segments: logSegments, SegmentSize: size / logSegments, Logger: n.log,
+	}
+	if _, err := n.fs.Stat(cfg.Dir); size == 0 && errors.Is(err, fs.ErrNotExist) {
+		return files, nil
+	}
+	log, err := stage.Open(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the write log: %w", err)
+	}
+	if size == 0 {
+		if err := log.Close(ctx); err != nil {
+			return nil, fmt.Errorf("empty the write log: %w", err)
+		}
+		return files, nil
+	}
+	n.onClose(log.Close)
+	return log, nil
 }
 
 // openBucket connects to the bucket and tries everything that an archive does

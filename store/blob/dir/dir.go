@@ -113,30 +113,33 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, write func(io.Wr
 	return nil
 }
 
+// writeTemp fills the file temp, durably. It makes it at the first write: a
+// caller that gives up before that costs nothing.
 func (d *Dir) writeTemp(ctx context.Context, temp string, size int64, write func(io.Writer) error) (err error) {
-	f, err := d.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return wrap("create object", err)
-	}
+	w := &writer{ctx: ctx, create: func() (durable.File, error) {
+		return d.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}}
 	defer func() {
-		if closeErr := f.Close(); err == nil && closeErr != nil {
+		if w.file == nil {
+			return
+		}
+		if closeErr := w.file.Close(); err == nil && closeErr != nil {
 			err = wrap("close object", closeErr)
 		}
 	}()
-	w := &writer{ctx: ctx, file: f}
 	if err := write(w); err != nil {
 		if w.err != nil {
 			return w.err // the cause of whatever write made of it
 		}
 		return fmt.Errorf("write object: %w", err)
 	}
-	if w.err != nil {
+	if w.open(); w.err != nil {
 		return w.err
 	}
 	if size >= 0 && w.size != size {
 		return blob.ErrSize
 	}
-	err = f.Datasync()
+	err = w.file.Datasync()
 	if err != nil && durable.IsNoSpace(err) {
 		// A file system that allocates late. Unlike other failed syncs this one
 		// loses nothing that anybody relies on: the file is thrown away.
@@ -151,16 +154,30 @@ func (d *Dir) writeTemp(ctx context.Context, temp string, size int64, write func
 // writer counts, starts write-back, and ends with the context.
 type writer struct {
 	ctx        context.Context
-	file       durable.File
+	create     func() (durable.File, error)
+	file       durable.File // nil before the first write
 	size, hint int64
 	err        error
 }
 
-func (w *writer) Write(p []byte) (int, error) {
+// open makes the file unless it is there.
+func (w *writer) open() {
 	if w.err == nil {
 		w.err = w.ctx.Err()
 	}
-	if w.err != nil {
+	if w.err != nil || w.file != nil {
+		return
+	}
+	file, err := w.create()
+	if err != nil {
+		w.err = wrap("create object", err)
+		return
+	}
+	w.file = file
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.open(); w.err != nil {
 		return 0, w.err
 	}
 	n, err := w.file.Write(p)

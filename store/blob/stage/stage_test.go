@@ -1,0 +1,251 @@
+package stage_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"lumen/internal/durable"
+	"lumen/store"
+	"lumen/store/blob/blobtest"
+	"lumen/store/blob/dir"
+	"lumen/store/blob/stage"
+)
+
+var _ store.Blobs = (*stage.Stage)(nil)
+
+// small is a log that the tests fill often.
+var small = stage.Config{Segments: 3, SegmentSize: 64 << 10, MaxObject: 16 << 10, Quiet: 20 * time.Millisecond}
+
+func open(t testing.TB, cfg stage.Config, fsys durable.FS, root string) *stage.Stage {
+	t.Helper()
+	objects, err := dir.New(fsys, root+"/blobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS, cfg.Dir, cfg.Next = fsys, root+"/stage", objects
+	s, err := stage.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closing(t testing.TB, s *stage.Stage) *stage.Stage {
+	t.Cleanup(func() {
+		if err := s.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	for name, cfg := range map[string]stage.Config{"small": small, "default": {SegmentSize: 4 << 20}} {
+		t.Run(name, func(t *testing.T) {
+			blobtest.TestBlobs(t, func(t *testing.T) store.Blobs { return closing(t, open(t, cfg, durable.OS(), t.TempDir())) })
+		})
+	}
+}
+
+func TestASmallObjectCostsOneFlushAndNoFile(t *testing.T) {
+	faults := durable.NewFaults(durable.NewMem(0))
+	cfg := small
+	cfg.Segments, cfg.Quiet = 1, time.Hour
+	s := closing(t, open(t, cfg, faults, "/data"))
+	syncs, opens := faults.Count(durable.OpSync), faults.Count(durable.OpOpen)
+	blobtest.Put(t, s, "a/b/c", blobtest.Content(1, 10_000))
+	if n := faults.Count(durable.OpSync) - syncs; n != 1 {
+		t.Errorf("%d flushes", n)
+	}
+	if n := faults.Count(durable.OpOpen) - opens; n != 0 {
+		t.Errorf("%d files opened", n)
+	}
+}
+
+func TestCloseLeavesTheLogEmpty(t *testing.T) {
+	mem := durable.NewMem(0)
+	s := open(t, small, mem, "/data")
+	want := map[string][]byte{}
+	for i := range 40 {
+		name := fmt.Sprintf("t/%d", i)
+		want[name] = blobtest.Content(uint64(i), 400*i)
+		blobtest.Put(t, s, name, want[name])
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := dir.New(mem, "/data/blobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range want {
+		got, err := blobtest.Get(t.Context(), objects, name, 0, -1)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if n := len(blobtest.Names(t, closing(t, open(t, small, mem, "/data")), "")); n != len(want) {
+		t.Errorf("%d objects after a restart", n)
+	}
+}
+
+func TestObjectsMoveWhenItIsQuiet(t *testing.T) {
+	s := closing(t, open(t, small, durable.OS(), t.TempDir()))
+	blobtest.Put(t, s, "a/b", []byte("x"))
+	deadline := time.Now().Add(10 * time.Second)
+	for n, _ := s.Staged(); n > 0; n, _ = s.Staged() {
+		if time.Now().After(deadline) {
+			t.Fatal("the object did not move")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got, err := blobtest.Get(t.Context(), s, "a/b", 0, -1); err != nil || string(got) != "x" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestWithoutRoomForSegmentsObjectsGoToTheirFiles(t *testing.T) {
+	s := closing(t, open(t, small, durable.NewMem(400<<10), "/data")) // less than 8 segments
+	data := blobtest.Content(1, 10_000)
+	blobtest.Put(t, s, "a/b", data)
+	if n, _ := s.Staged(); n != 0 {
+		t.Errorf("%d objects are staged", n)
+	}
+	if got, err := blobtest.Get(t.Context(), s, "a/b", 0, -1); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+func TestAFailedFlushIsFatalAndStays(t *testing.T) {
+	faults := durable.NewFaults(durable.NewMem(0))
+	cfg := small
+	cfg.Quiet = time.Hour
+	s := open(t, cfg, faults, "/data")
+	faults.Inject(durable.Fault{Op: durable.OpSync, Path: "stage", Times: 1})
+	for range 2 {
+		if err := s.Put(t.Context(), "a/b", -1, blobtest.Write([]byte("x"))); !durable.IsFatal(err) {
+			t.Errorf("put: %v", err)
+		}
+	}
+	if err := s.Close(t.Context()); !durable.IsFatal(err) {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// Power fails at a random moment of several writers, deleters and the mover.
+// Whatever the disk kept of what was not synced: every Put that was acknowledged
+// is there, every Delete that was is not undone, and nothing is half there; and
+// again after the log was used some more.
+func TestCrash(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		mem := durable.NewMem(0)
+		w := &world{tried: map[string][]byte{}, stored: map[string]bool{}, deleted: map[string]bool{}}
+		for round := range 3 {
+			faults := durable.NewFaults(mem)
+			s := open(t, stage.Config{Segments: 2, SegmentSize: 32 << 10, MaxObject: 9000, Quiet: time.Millisecond}, faults, "/data")
+			faults.Inject(durable.Fault{After: rng.IntN(120), Err: syscall.EIO})
+			w.use(t, s, seed, round)
+			_ = s.Close(t.Context()) // its disk is broken
+			mem.Crash(rng)
+			s = open(t, small, mem, "/data")
+			w.check(t, s, fmt.Sprintf("seed %d, round %d", seed, round))
+			if err := s.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// world is what the writers know of what they did.
+type world struct {
+	mu      sync.Mutex
+	tried   map[string][]byte
+	stored  map[string]bool
+	deleted map[string]bool
+}
+
+func (w *world) use(t *testing.T, s *stage.Stage, seed uint64, round int) {
+	var all sync.WaitGroup
+	for writer := range 3 {
+		all.Go(func() {
+			for i := range 10 {
+				name := fmt.Sprintf("t/%d/%d-%d", i%2, round*10+writer, i)
+				data := blobtest.Content(seed+uint64(writer*10+i), 1100*i)
+				w.mu.Lock()
+				w.tried[name] = data
+				w.mu.Unlock()
+				if s.Put(t.Context(), name, -1, blobtest.Write(data)) != nil {
+					return
+				}
+				w.mu.Lock()
+				w.stored[name] = i%3 != 0 // what is deleted next may be gone
+				w.mu.Unlock()
+				if i%3 != 0 {
+					continue
+				}
+				if s.Delete(t.Context(), name) != nil {
+					return
+				}
+				w.mu.Lock()
+				w.deleted[name] = true
+				w.mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+}
+
+func (w *world) check(t *testing.T, s *stage.Stage, when string) {
+	t.Helper()
+	found := map[string]bool{}
+	for _, name := range blobtest.Names(t, s, "") {
+		found[name] = true
+		got, err := blobtest.Get(t.Context(), s, name, 0, -1)
+		if err != nil || !bytes.Equal(got, w.tried[name]) {
+			t.Fatalf("%s: %s has %d bytes, %v", when, name, len(got), err)
+		}
+		if w.deleted[name] {
+			t.Fatalf("%s: %s came back", when, name)
+		}
+	}
+	for name, kept := range w.stored {
+		if kept && !found[name] {
+			t.Fatalf("%s: %s was acknowledged and is lost", when, name)
+		}
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	data := blobtest.Content(1, 220_000)
+	for _, writers := range []int{1, 4, 16} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			s := closing(b, open(b, stage.Config{}, durable.OS(), b.TempDir()))
+			b.SetBytes(int64(len(data)))
+			var all sync.WaitGroup
+			b.ResetTimer()
+			for w := range writers {
+				all.Go(func() {
+					for i := w; i < b.N; i += writers {
+						err := s.Put(b.Context(), fmt.Sprintf("t/%d/%d", w, i), int64(len(data)), func(dst io.Writer) error {
+							_, err := dst.Write(data)
+							return err
+						})
+						if err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
+		})
+	}
+}
