@@ -55,7 +55,7 @@ func TestRestoredKeyOpensCopiedObjects(t *testing.T) {
 		a.isThere(t, m)
 	}
 	m.clean()
-	m.expect(0, `"restored"`, "audit", "show", "--log", "node")
+	m.expect(0, "operation=restored", "audit", "show", "--log", "node")
 	m.expect(0, recipient, "keys", "status") // the receipt is among the objects
 	m.expect(1, "stop it first", restore...)
 	if strings.Contains(m.log.String(), "the root key has no backup") {
