@@ -16,7 +16,7 @@ import (
 var mayImport = map[string][]string{
 	"access":              {},
 	"audit":               {"internal/durable"},
-	"cmd/lumen":           {"audit", "config", "dicom", "dicom/dict", "internal/durable", "internal/media", "internal/node", "internal/scu"},
+	"cmd/lumen":           {"audit", "config", "dicom", "dicom/dict", "internal/durable", "internal/node", "internal/scu", "internal/transfer"},
 	"config":              {"access"},
 	"dicom":               {"dicom/dict"},
 	"dicom/dict":          {},
@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/node":       {"*"},
 	"internal/scu":        {"dicom", "dicom/dict", "dimse"},
 	"internal/shareddata": {},
+	"internal/transfer":   {"dicom", "dicom/dict", "internal/durable", "internal/media", "internal/node"},
 	"scp":                 {"access", "dicom", "dicom/dict", "dimse", "dimse/pdu", "store"},
 	"store":               {"access", "dicom", "dicom/dict", "internal/durable", "store/blob", "store/seal"},
 	"store/blob":          {},

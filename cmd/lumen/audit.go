@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,21 +19,14 @@ import (
 // ask sends a request to the node of cfg's data folder, wherever that runs, and
 // passes the answer to read.
 func ask(ctx context.Context, cfg config.Config, method, path string, read func(io.Reader) error) (err error) {
-	a, err := node.Dial(ctx, cfg, logger(cfg, os.Stderr, slog.LevelWarn))
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := a.Close(); err == nil {
-			err = e
+	return withNode(ctx, cfg, func(a *node.Admin) error {
+		body, err := a.Do(ctx, method, path, nil)
+		if err != nil {
+			return err
 		}
-	}()
-	body, err := a.Do(ctx, method, path, nil)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	return read(body)
+		defer body.Close()
+		return read(body)
+	})
 }
 
 func auditShow(ctx context.Context, args []string) error {

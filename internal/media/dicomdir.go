@@ -1,9 +1,11 @@
 package media
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -15,95 +17,78 @@ const (
 	sequenceHeader = 12
 )
 
-// WriteDICOMDIR writes the directory of the files that were added. Offsets are
-// 32 bits: it fails past 4 GiB.
+// Where a record has its offsets, which are its first and third elements
+// (0004,1400) UL and (0004,1420) UL, with (0004,1410) US between them.
+const (
+	nextAt  = 8
+	lowerAt = 12 + 10 + 8
+)
+
+// WriteDICOMDIR writes the directory of the files that were added, with a new
+// SOP Instance UID. Offsets are 32 bits: it fails past 4 GiB.
 func (s *FileSet) WriteDICOMDIR(w io.Writer) error {
-	explicit, _ := dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
 	meta := dicom.FileMeta{
 		MediaStorageSOPClassUID: dict.UIDMediaStorageDirectoryStorage, MediaStorageSOPInstanceUID: newUID(),
-		TransferSyntaxUID:      dicom.ExplicitVRLittleEndian,
-		ImplementationClassUID: dicom.ImplementationClassUID, ImplementationVersionName: dicom.ImplementationVersionName,
+		TransferSyntaxUID: dicom.ExplicitVRLittleEndian,
 	}.AppendTo(nil)
 
-	// Offsets do not change the size of anything: what is laid out with zeros is
-	// as long as with them.
-	head := fileSetHead(0, 0)
-	top, err := head.Encode(explicit)
-	if err != nil {
-		return fmt.Errorf("encode the directory: %w", err)
-	}
-	first := int64(len(meta)+len(top)) + sequenceHeader
-	end, err := s.root.layOut(first, explicit)
+	// What is before the records is as long without their offsets.
+	head, err := fileSetHead(0, 0)
 	if err != nil {
 		return err
 	}
-	if end > 1<<32-1 {
+	start := int64(len(meta)+len(head)) + sequenceHeader
+	end := s.top.layOut(start)
+	if end > math.MaxUint32 {
 		return fmt.Errorf("a directory of %d bytes has no room for its offsets", end)
 	}
-	if n := len(s.root.children); n > 0 {
-		head = fileSetHead(s.root.children[0].offset, s.root.children[n-1].offset)
+	if n := len(s.top.children); n > 0 {
+		if head, err = fileSetHead(s.top.children[0].offset, s.top.children[n-1].offset); err != nil {
+			return err
+		}
 	}
-	if top, err = head.Encode(explicit); err != nil {
-		return fmt.Errorf("encode the directory: %w", err)
-	}
-	top = binary.LittleEndian.AppendUint16(top, uint16(dict.DirectoryRecordSequence>>16))
-	top = binary.LittleEndian.AppendUint16(top, uint16(dict.DirectoryRecordSequence&0xffff))
-	top = append(top, 'S', 'Q', 0, 0)
-	top = binary.LittleEndian.AppendUint32(top, uint32(end-first))
-	if _, err := w.Write(append(meta, top...)); err != nil {
-		return err
-	}
-	return s.root.write(w, explicit)
+	out := bufio.NewWriter(w)
+	out.Write(meta) // what fails is told by Flush
+	out.Write(head)
+	sequence := []byte{0x04, 0x00, 0x20, 0x12, 'S', 'Q', 0, 0} // Directory Record Sequence (0004,1220)
+	out.Write(binary.LittleEndian.AppendUint32(sequence, uint32(end-start)))
+	s.top.write(out)
+	return out.Flush()
 }
 
-// fileSetHead is what stands before the records (PS3.3 F.3.2.2).
-func fileSetHead(first, last int64) *dicom.DataSet {
+// fileSetHead is what stands before the records (PS3.3 F.3.2.1, F.3.2.2).
+func fileSetHead(first, last uint32) ([]byte, error) {
 	d := &dicom.DataSet{}
 	d.SetString(dict.FileSetID, "LUMEN")
 	d.SetInt(dict.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity, int(first))
 	d.SetInt(dict.OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity, int(last))
 	d.SetInt(dict.FileSetConsistencyFlag, 0)
-	return d
+	return d.Encode(explicit())
 }
 
 // layOut gives the records below r their offsets, each followed by those below
 // it, from offset at on, and returns where they end.
-func (r *record) layOut(at int64, ts dicom.TransferSyntax) (int64, error) {
+func (r *record) layOut(at int64) int64 {
 	for _, c := range r.children {
-		b, err := c.data.Encode(ts)
-		if err != nil {
-			return 0, fmt.Errorf("encode a directory record: %w", err)
-		}
-		c.offset = at
-		if at, err = c.layOut(at+itemHeader+int64(len(b)), ts); err != nil {
-			return 0, err
-		}
+		c.offset = uint32(at)
+		at = c.layOut(at + itemHeader + int64(len(c.encoded)))
 	}
 	for i, c := range r.children {
 		if i+1 < len(r.children) {
-			c.data.SetInt(dict.OffsetOfTheNextDirectoryRecord, int(r.children[i+1].offset))
+			binary.LittleEndian.PutUint32(c.encoded[nextAt:], r.children[i+1].offset)
 		}
 		if len(c.children) > 0 {
-			c.data.SetInt(dict.OffsetOfReferencedLowerLevelDirectoryEntity, int(c.children[0].offset))
+			binary.LittleEndian.PutUint32(c.encoded[lowerAt:], c.children[0].offset)
 		}
 	}
-	return at, nil
+	return at
 }
 
-func (r *record) write(w io.Writer, ts dicom.TransferSyntax) error {
+// write writes the records below r as items. The buffer keeps the first error.
+func (r *record) write(out *bufio.Writer) {
 	for _, c := range r.children {
-		b, err := c.data.Encode(ts)
-		if err != nil {
-			return fmt.Errorf("encode a directory record: %w", err)
-		}
-		head := []byte{0xfe, 0xff, 0x00, 0xe0}
-		head = binary.LittleEndian.AppendUint32(head, uint32(len(b)))
-		if _, err := w.Write(append(head, b...)); err != nil {
-			return err
-		}
-		if err := c.write(w, ts); err != nil {
-			return err
-		}
+		out.Write(binary.LittleEndian.AppendUint32([]byte{0xfe, 0xff, 0x00, 0xe0}, uint32(len(c.encoded))))
+		out.Write(c.encoded)
+		c.write(out)
 	}
-	return nil
 }

@@ -1,124 +1,121 @@
 package media
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
 )
 
+// root is the folder of all files of a set.
+const root = "DICOM"
+
+// maxNumber is the largest that has room in a component of eight characters
+// after its two letters (PS3.10 clause 8.2).
+const maxNumber = 999_999
+
 // FileSet is a directory in the making. The zero value is an empty one.
 type FileSet struct {
-	root  record // its children are the patients
-	count int
+	top    record // its children are the patients
+	places map[string]*place
 }
 
-// record is one directory record with those below it.
+// place is where the files of a study or of a series go.
+type place struct {
+	number int
+	below  map[string]*place
+	files  int
+}
+
+// Place returns the File ID of the next file of a series: components of its
+// path, each of at most eight capital letters and digits.
+func (s *FileSet) Place(studyUID, seriesUID string) ([]string, error) {
+	study := enter(&s.places, studyUID)
+	series := enter(&study.below, seriesUID)
+	series.files++
+	if max(study.number, series.number, series.files) > maxNumber {
+		return nil, errors.New("more files than there are File IDs")
+	}
+	return []string{root, fmt.Sprintf("ST%06d", study.number), fmt.Sprintf("SE%06d", series.number), fmt.Sprintf("IM%06d", series.files)}, nil
+}
+
+// enter returns the place of a key, a new one with the next number.
+func enter(places *map[string]*place, key string) *place {
+	p, ok := (*places)[key]
+	if !ok {
+		if *places == nil {
+			*places = map[string]*place{}
+		}
+		p = &place{number: len(*places) + 1}
+		(*places)[key] = p
+	}
+	return p
+}
+
+// record is one directory record with those below it. Its content is encoded:
+// the offsets in it are filled in when all records are known.
 type record struct {
-	kind     string // Directory Record Type (0004,1430)
-	number   int    // among its siblings, from 1
-	data     *dicom.DataSet
+	encoded  []byte
 	children []*record
 	index    map[string]*record
 
-	offset int64 // in the file; set when it is laid out
+	offset uint32 // in the file
 }
 
-// child returns the record of a key below r, which make makes when it is new.
-func (r *record) child(kind, key string, make func() *dicom.DataSet) *record {
+// child returns the record of a key below r. A new one is made by encode, which
+// is told its number among its siblings.
+func (r *record) child(key string, encode func(number int) ([]byte, error)) (*record, error) {
 	if c, ok := r.index[key]; ok {
-		return c
+		return c, nil
 	}
-	c := &record{kind: kind, number: len(r.children) + 1, data: make()}
+	encoded, err := encode(len(r.children) + 1)
+	if err != nil {
+		return nil, fmt.Errorf("encode a directory record: %w", err)
+	}
+	c := &record{encoded: encoded}
 	if r.index == nil {
 		r.index = map[string]*record{}
 	}
 	r.index[key] = c
 	r.children = append(r.children, c)
-	return c
+	return c, nil
 }
 
-// The attributes that records copy (PS3.3 F.5), the required ones first; those
-// are written even when the file has none.
-var copied = map[string]struct{ required, optional []dicom.Tag }{
-	"PATIENT": {[]dicom.Tag{dict.PatientName, dict.PatientID}, []dicom.Tag{dict.PatientBirthDate, dict.PatientSex}},
-	"STUDY": {[]dicom.Tag{dict.StudyDate, dict.StudyTime, dict.AccessionNumber, dict.StudyInstanceUID, dict.StudyID},
-		[]dicom.Tag{dict.StudyDescription}},
-	"SERIES": {[]dicom.Tag{dict.Modality, dict.SeriesInstanceUID, dict.SeriesNumber}, nil},
-	"IMAGE":  {[]dicom.Tag{dict.InstanceNumber}, nil},
-}
-
-// Add takes a file in whose data set, up to the pixel data, is header and
-// returns its File ID: components of the path, each valid on any medium.
-func (s *FileSet) Add(meta dicom.FileMeta, header *dicom.DataSet) (fileID []string) {
-	describe := func(kind string) func() *dicom.DataSet {
-		return func() *dicom.DataSet { return directoryRecord(kind, header) }
-	}
-	patient := s.root.child("PATIENT", header.String(dict.PatientID)+"\x00"+header.String(dict.PatientName), describe("PATIENT"))
-	study := patient.child("STUDY", header.String(dict.StudyInstanceUID), describe("STUDY"))
-	series := study.child("SERIES", header.String(dict.SeriesInstanceUID), describe("SERIES"))
-	s.count++
-	fileID = []string{
-		fmt.Sprintf("PAT%05d", patient.number), fmt.Sprintf("STU%05d", study.number),
-		fmt.Sprintf("SER%05d", series.number), fmt.Sprintf("I%07d", s.count),
-	}
-	kind := instanceKind(meta.MediaStorageSOPClassUID)
-	series.child(kind, meta.MediaStorageSOPInstanceUID, func() *dicom.DataSet {
-		d := directoryRecord(kind, header)
-		d.SetString(dict.ReferencedFileID, fileID...)
-		d.SetString(dict.ReferencedSOPClassUIDInFile, meta.MediaStorageSOPClassUID)
-		d.SetString(dict.ReferencedSOPInstanceUIDInFile, meta.MediaStorageSOPInstanceUID)
-		d.SetString(dict.ReferencedTransferSyntaxUIDInFile, meta.TransferSyntaxUID)
-		return d
-	})
-	return fileID
-}
-
-// directoryRecord makes a record of a kind with attributes of header.
-func directoryRecord(kind string, header *dicom.DataSet) *dicom.DataSet {
-	d := &dicom.DataSet{}
-	d.SetInt(dict.OffsetOfTheNextDirectoryRecord, 0)
-	d.SetInt(dict.RecordInUseFlag, 0xffff)
-	d.SetInt(dict.OffsetOfReferencedLowerLevelDirectoryEntity, 0)
-	d.SetString(dict.DirectoryRecordType, kind)
-	attributes, ok := copied[kind]
-	if !ok {
-		attributes = copied["IMAGE"]
-	}
-	if e, ok := header.Get(dict.SpecificCharacterSet); ok && len(e.Value) > 0 {
-		d.Set(e)
-	}
-	for _, tag := range attributes.required {
-		if e, ok := header.Get(tag); ok {
-			d.Set(e)
-		} else {
-			d.SetString(tag)
-		}
-	}
-	for _, tag := range attributes.optional {
-		if e, ok := header.Get(tag); ok {
-			d.Set(e)
-		}
-	}
-	return d
-}
-
-// instanceKind is the record type of a SOP class (PS3.3 table F.4-1); what is
-// not named otherwise is an IMAGE.
-func instanceKind(sopClass string) string {
-	uid, _ := dict.LookupUID(sopClass)
-	for _, k := range []struct{ part, kind string }{
-		{"Waveform", "WAVEFORM"}, {"Presentation State", "PRESENTATION"}, {"Key Object Selection", "KEY OBJECT DOC"},
-		{" SR ", "SR DOCUMENT"}, {"Report", "SR DOCUMENT"}, {"Procedure Log", "SR DOCUMENT"}, {"Encapsulated", "ENCAP DOC"},
-		{"RT Dose", "RT DOSE"}, {"RT Structure", "RT STRUCTURE SET"}, {"RT Plan", "RT PLAN"}, {"RT Ion Plan", "RT PLAN"},
-		{"Treatment Record", "RT TREAT RECORD"}, {"Spectroscopy", "SPECTROSCOPY"}, {"Raw Data", "RAW DATA"},
-		{"Registration", "REGISTRATION"}, {"Fiducials", "FIDUCIAL"}, {"Real World Value", "VALUE MAP"},
-		{"Surface Segmentation", "SURFACE"}, {"Measurements", "MEASUREMENT"},
+// Add lists a file under its File ID. Header is its data set up to the pixel
+// data. The first file of a patient, study or series describes it.
+func (s *FileSet) Add(fileID []string, meta dicom.FileMeta, header *dicom.DataSet) error {
+	at := &s.top
+	for _, level := range []struct {
+		kind recordType
+		key  string
+	}{
+		{patientRecord, patientKey(header)},
+		{studyRecord, header.String(dict.StudyInstanceUID)},
+		{seriesRecord, header.String(dict.SeriesInstanceUID)},
 	} {
-		if strings.Contains(uid.Name, k.part) {
-			return k.kind
+		var err error
+		at, err = at.child(level.key, func(number int) ([]byte, error) { return level.kind.encode(header, number, nil) })
+		if err != nil {
+			return err
 		}
 	}
-	return "IMAGE"
+	_, err := at.child(meta.MediaStorageSOPInstanceUID, func(number int) ([]byte, error) {
+		return recordTypeOf(meta.MediaStorageSOPClassUID).encode(header, number, func(d *dicom.DataSet) {
+			d.SetString(dict.ReferencedFileID, fileID...)
+			d.SetString(dict.ReferencedSOPClassUIDInFile, meta.MediaStorageSOPClassUID)
+			d.SetString(dict.ReferencedSOPInstanceUIDInFile, meta.MediaStorageSOPInstanceUID)
+			d.SetString(dict.ReferencedTransferSyntaxUIDInFile, meta.TransferSyntaxUID)
+		})
+	})
+	return err
+}
+
+// patientKey tells patients apart: by id and issuer, and those without an id by
+// name.
+func patientKey(header *dicom.DataSet) string {
+	if id := header.String(dict.PatientID); id != "" {
+		return id + "\x00" + header.String(dict.IssuerOfPatientID)
+	}
+	return "\x00\x00" + header.String(dict.PatientName)
 }

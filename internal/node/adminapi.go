@@ -19,6 +19,7 @@ func (n *node) adminHandler() http.Handler {
 	mux.HandleFunc("GET /audit", n.serveAudit)
 	mux.HandleFunc("POST /check", n.serveCheck)
 	mux.HandleFunc("POST /import", n.serveImport)
+	mux.HandleFunc("POST /import/known", n.serveKnown)
 	mux.HandleFunc("POST /export", n.serveExport)
 	mux.HandleFunc("GET /keys", n.serveKeyStatus)
 	mux.HandleFunc("POST /keys/backup", n.serveKeyBackup)

@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -81,8 +80,7 @@ func (n *node) serveKeyStatus(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(s) // an error is the client's leaving
+	answerJSON(w, s)
 }
 
 // serveKeyBackup answers with a backup for the recipients. That it leaves is
@@ -141,7 +139,7 @@ func (n *node) serveKeyReceipt(w http.ResponseWriter, r *http.Request) {
 // cannot it answers and returns false.
 func (n *node) recordKeyEvent(w http.ResponseWriter, r *http.Request, key seal.Key, what string, recipients []string) bool {
 	_, err := n.own.Append(r.Context(), store.Event{
-		Kind: store.EventKey, Principal: n.principal(r), Request: commandRequest("KEYS"),
+		Kind: store.EventKey, Principal: n.principal(r), Request: commandRequest(protocolKeys),
 		Detail: map[string]string{"operation": what, "root_key": key.ID().String(), "recipients": strings.Join(recipients, " ")},
 	})
 	if err != nil {

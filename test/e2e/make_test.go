@@ -30,6 +30,7 @@ const (
 	tagStudyDescription = 0x00081030
 	tagPatientName      = 0x00100010
 	tagPatientID        = 0x00100020
+	tagIssuer           = 0x00100021
 	tagBirthDate        = 0x00100030
 	tagPatientComments  = 0x00104000
 	tagStudy            = 0x0020000d
@@ -115,6 +116,7 @@ func file(sopClass, sopInstance, transferSyntax string, dataSet []byte) []byte {
 type still struct {
 	Study, Series, Instance string
 	Name, ID, Accession     string
+	Issuer                  string // of ID; not written when it is empty
 	Number                  int
 	Size                    int // bytes of its one fragment
 }
@@ -137,6 +139,9 @@ func (s still) dataSet(rng *rand.Rand) []byte {
 	b.put(tagReferrer, "PN", "")
 	b.put(tagPatientName, "PN", s.Name)
 	b.put(tagPatientID, "LO", s.ID)
+	if s.Issuer != "" {
+		b.put(tagIssuer, "LO", s.Issuer)
+	}
 	b.put(tagStudy, "UI", s.Study)
 	b.put(tagSeries, "UI", s.Series)
 	b.put(tagStudyID, "SH", "")

@@ -48,8 +48,15 @@ func searchForPlanted(t *testing.T, settings, bucket string) {
 	}
 	n.stop()
 
+	p.nowhere(t, n, metrics, n.data, bucket)
+}
+
+// nowhere looks for the planted values in every file of folders, in the log and
+// in the metrics.
+func (p planted) nowhere(t *testing.T, n *node, metrics []byte, folders ...string) {
+	t.Helper()
 	search := map[string][]byte{"the log": []byte(n.log.String()), "/metrics": metrics}
-	for _, folder := range []string{n.data, bucket} {
+	for _, folder := range folders {
 		if folder == "" {
 			continue
 		}

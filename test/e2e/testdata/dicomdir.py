@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import pydicom
+from pydicom.fileset import FileSet
 
 warnings.simplefilter("ignore")
 for root in sys.argv[1:]:
@@ -19,3 +20,5 @@ for root in sys.argv[1:]:
             listed += 1
     found = sum(len(names) for _, _, names in os.walk(root)) - 1
     assert listed == found, f"{listed} listed, {found} found"
+    files = FileSet(directory)
+    assert len([f.load() for f in files]) == found, f"a FileSet has {len(files)} files, {found} found"
