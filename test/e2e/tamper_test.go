@@ -69,15 +69,17 @@ func TestTamperedJournalIsNamed(t *testing.T) {
 }
 
 // publicKey is the tenant's key as the first start printed it.
-func publicKey(t *testing.T, n *node) string {
+func publicKey(t *testing.T, n *node) (key string) {
 	t.Helper()
-	for line := range strings.Lines(n.log.String()) {
-		if _, rest, ok := strings.Cut(line, "public_key="); ok && strings.HasPrefix(rest, "lumen/default+") {
-			return strings.TrimSpace(rest)
+	n.until("the first start prints a public key", startTimeout, func() bool {
+		for line := range strings.Lines(n.log.String()) {
+			if _, rest, ok := strings.Cut(line, "public_key="); ok && strings.HasPrefix(rest, "lumen/default+") && strings.HasSuffix(rest, "\n") {
+				key = strings.TrimSpace(rest)
+			}
 		}
-	}
-	t.Fatal("the first start prints no public key")
-	return ""
+		return key != ""
+	})
+	return key
 }
 
 // A segment is a page, then frames: a header of 32 bytes, a body, and zeros up
