@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -55,10 +56,10 @@ func (s *Server) open(ctx context.Context, a *dimse.Association, rq store.Reques
 // study each. Keys of upper levels that are absent are looked up.
 func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.Request, l level, identifier *dicom.DataSet) ([]store.Selection, error) {
 	keys := map[level][]string{
-		levelPatient: identifier.Strings(dict.PatientID),
-		levelStudy:   identifier.Strings(dict.StudyInstanceUID),
-		levelSeries:  identifier.Strings(dict.SeriesInstanceUID),
-		levelImage:   identifier.Strings(dict.SOPInstanceUID),
+		levelPatient: distinct(identifier.Strings(dict.PatientID)),
+		levelStudy:   distinct(identifier.Strings(dict.StudyInstanceUID)),
+		levelSeries:  distinct(identifier.Strings(dict.SeriesInstanceUID)),
+		levelImage:   distinct(identifier.Strings(dict.SOPInstanceUID)),
 	}
 	if len(keys[l]) == 0 {
 		return nil, mismatch("the unique key of the level is absent")
@@ -89,6 +90,17 @@ func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.
 		return []store.Selection{sel}, nil
 	}
 	return s.lookUp(ctx, a, rq, store.InstanceLevel, dict.SOPInstanceUID, keys[l])
+}
+
+// distinct drops repeated values, in place: an identifier can name one study
+// many thousand times, and would have its instances in memory as often.
+func distinct(values []string) []string {
+	seen := make(map[string]bool, len(values))
+	return slices.DeleteFunc(values, func(v string) bool {
+		again := seen[v]
+		seen[v] = true
+		return again
+	})
 }
 
 // lookUp finds the studies of keys that were given without them.

@@ -274,6 +274,37 @@ func TestGetSendsOnTheSameAssociation(t *testing.T) {
 	}
 }
 
+// An identifier has room for a hundred thousand UIDs: were each a retrieval of
+// its own, one request could take all memory there is.
+func TestRepeatedKeysAreOne(t *testing.T) {
+	n := start(t)
+	n.put(t, image(1, 1), image(1, 2), image(2, 1))
+	const first, second = "1.2.826.0.1.1", "1.2.826.0.1.2"
+	for _, c := range []struct {
+		name string
+		id   *dicom.DataSet
+		want int
+	}{
+		{"studies", study(first + `\` + second + `\` + first + `\` + first), 3},
+		{"series", identifier("SERIES", "StudyInstanceUID", first, "SeriesInstanceUID", first+`.1\`+first+".1"), 2},
+		{"series without their study", identifier("SERIES", "SeriesInstanceUID", first+`.1\`+first+".1"), 2},
+		{"instances", identifier("IMAGE", "StudyInstanceUID", first, "SOPInstanceUID", first+`.1.1\`+first+".1.1"), 1},
+		{"instances without their study", identifier("IMAGE", "SOPInstanceUID", first+`.1.1\`+first+".1.1"), 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client := n.dialContexts(t, dimse.PresentationContext{SOPClass: getStudy, TransferSyntaxes: plain},
+				dimse.PresentationContext{SOPClass: ctClass, TransferSyntaxes: plain, Role: dimse.RoleSCP})
+			counts, err := client.Get(t.Context(), getStudy, c.id, func(_ context.Context, _ *dimse.StoreRequest, data io.Reader) error {
+				_, err := io.Copy(io.Discard, data)
+				return err
+			}, nil)
+			if err != nil || counts.Completed != c.want {
+				t.Errorf("%+v, %v, want %d instances", counts, err, c.want)
+			}
+		})
+	}
+}
+
 func TestGetOfAClassThatIsNotNegotiatedFails(t *testing.T) {
 	n := start(t)
 	n.put(t, image(1, 1))
