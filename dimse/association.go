@@ -65,9 +65,7 @@ func (a *Association) run(ctx context.Context) {
 	var err error
 	defer func() {
 		if v := recover(); v != nil {
-			// The value of a panic may hold anything, so it stays out of the log.
-			s.logger().ErrorContext(ctx, "panic in an association", "association", a.ID,
-				"type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			s.logPanic(a, v)
 			err = ErrPanic
 		}
 		if err != nil {
@@ -93,6 +91,13 @@ func (a *Association) run(ctx context.Context) {
 	if errors.Is(err, ErrReleased) {
 		err = nil
 	}
+}
+
+// logPanic logs the stack of a panic. Its value may hold anything, so it stays
+// out of the log.
+func (s *Server) logPanic(a *Association, v any) {
+	s.logger().Error("panic in an association", "association", a.ID,
+		"type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 }
 
 // ErrPanic says that a handler panicked and its association was aborted.

@@ -31,10 +31,17 @@ func (a *Association) watch(ctx context.Context, messageID uint16) (context.Cont
 
 func (w *watcher) run() {
 	defer close(w.done)
+	defer func() {
+		// In a goroutine of its own a panic would end the process.
+		if v := recover(); v != nil {
+			w.a.server.logPanic(w.a, v)
+			w.err = ErrPanic
+		}
+		if w.err != nil {
+			w.cancel(w.err)
+		}
+	}()
 	w.err = w.read()
-	if w.err != nil {
-		w.cancel(w.err)
-	}
 }
 
 // read takes messages until stop, the end of the association, or a message

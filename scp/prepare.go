@@ -3,8 +3,10 @@ package scp
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"iter"
+	"runtime/debug"
 
 	"lumen/dicom"
 	"lumen/dimse"
@@ -91,8 +93,9 @@ func prepare(ctx context.Context, instances []*store.Instance) iter.Seq[*prepare
 }
 
 // read opens an object and reads its head into b.
-func read(ctx context.Context, i *store.Instance, b []byte) *prepared {
-	p := &prepared{instance: i}
+func read(ctx context.Context, i *store.Instance, b []byte) (p *prepared) {
+	p = &prepared{instance: i}
+	defer caught(&p.err)
 	r, err := i.DataSet(ctx)
 	if err != nil {
 		p.err = err
@@ -114,4 +117,13 @@ func read(ctx context.Context, i *store.Instance, b []byte) *prepared {
 		p.err = r.Close()
 	}
 	return p
+}
+
+// caught is deferred where an object is worked on in a goroutine of its own:
+// there a panic would end the process. It makes an error of it, with the stack
+// but without the panic's value, which may hold anything.
+func caught(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("%w: %T\n%s", dimse.ErrPanic, v, debug.Stack())
+	}
 }

@@ -83,9 +83,14 @@ func (p *prepared) open(from, to dicom.TransferSyntax) io.ReadCloser {
 	t := &transcoding{PipeReader: r, done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
-		w.CloseWithError(dicom.Transcode(w, p.reader(), from, to, dicom.DefaultLimits()))
+		w.CloseWithError(p.transcode(w, from, to))
 	}()
 	return t
+}
+
+func (p *prepared) transcode(w io.Writer, from, to dicom.TransferSyntax) (err error) {
+	defer caught(&err)
+	return dicom.Transcode(w, p.reader(), from, to, dicom.DefaultLimits())
 }
 
 // transcoding is a data set that is turned into another syntax as it is read.
