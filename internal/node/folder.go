@@ -100,7 +100,7 @@ func (f *Folder) ours(fsys durable.FS) error {
 	entries, err := fsys.ReadDir(f.root)
 	for _, e := range entries {
 		switch name := e.Name(); name {
-		case "audit", "blobs", "cache", "index", "keys", "run", "spool":
+		case "audit", "blobs", "cache", "index", "keys", "run", "spool", "stage":
 		default:
 			if !strings.HasSuffix(name, durable.TempSuffix) {
 				return fmt.Errorf("%s has other content, %s, and no format file: not a data folder of lumen", f.root, name)
