@@ -25,6 +25,9 @@ var ErrRunning = errors.New("another lumen process uses this data folder")
 type Folder struct {
 	root string
 	lock *os.File
+
+	// existing is set for what must not begin a new archive.
+	existing bool
 }
 
 // OpenFolder takes the folder root, and makes it first when create is set. It

@@ -79,7 +79,7 @@ func openNode(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 		return nil, err
 	}
 	n.onClose(func(context.Context) error { return n.archive.Close() })
-	return n, nil
+	return n, folder.forgetRestore(n.fs)
 }
 
 // openBase opens what comes before the index: objects, keys and journals.
@@ -97,12 +97,12 @@ func openBase(ctx context.Context, cfg config.Config, folder *Folder, log *slog.
 		return nil, err
 	}
 	root := rootKey(cfg, n.fs, folder)
-	ownKeys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: nodeTenant, Create: !folder.restored()})
+	ownKeys, err := seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: nodeTenant, Create: folder.mayBegin()})
 	if err != nil {
 		return nil, explainRestored(folder, err)
 	}
-	if n.keys, err = seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: true}); err != nil {
-		return nil, err
+	if n.keys, err = seal.OpenKeyring(ctx, seal.KeyringConfig{Root: root, Objects: n.blobs, Tenant: access.DefaultTenant, Create: folder.mayBegin()}); err != nil {
+		return nil, explainRestored(folder, err)
 	}
 	if n.own, err = n.openJournal(ctx, "node", ownKeys, ownSegment); err != nil {
 		return nil, err

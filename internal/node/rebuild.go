@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"lumen/config"
 	"lumen/internal/durable"
@@ -15,11 +17,15 @@ import (
 // the place of the old one. It needs the data folder for itself: while a node
 // runs it returns [ErrRunning].
 func RebuildIndex(ctx context.Context, cfg config.Config, log *slog.Logger) (report store.RebuildReport, err error) {
-	folder, err := OpenFolder(durable.OS(), cfg.Data, true)
+	if _, err := os.Stat(cfg.Data); err != nil {
+		return report, fmt.Errorf("open the data folder: %w", err)
+	}
+	folder, err := OpenFolder(durable.OS(), cfg.Data, true) // what was copied may lack the format file
 	if err != nil {
 		return report, err
 	}
-	defer folder.Close()
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	folder.existing = true
 	n, err := openBase(ctx, cfg, folder, log)
 	if err != nil {
 		return report, err
@@ -33,7 +39,10 @@ func RebuildIndex(ctx context.Context, cfg config.Config, log *slog.Logger) (rep
 	if err := n.fs.Rename(folder.path("index", fresh), folder.path("index", indexFile)); err != nil {
 		return report, err
 	}
-	return report, n.fs.SyncDir(folder.path("index"))
+	if err := n.fs.SyncDir(folder.path("index")); err != nil {
+		return report, err
+	}
+	return report, folder.forgetRestore(n.fs)
 }
 
 func (n *node) rebuildInto(ctx context.Context, file string) (store.RebuildReport, error) {

@@ -89,6 +89,17 @@ func (f *Folder) restored() bool {
 	return err == nil
 }
 
+// mayBegin reports whether an archive may be begun where there is none.
+func (f *Folder) mayBegin() bool { return !f.existing && !f.restored() }
+
+// forgetRestore ends the wait for objects: they were opened.
+func (f *Folder) forgetRestore(fsys durable.FS) error {
+	if !f.restored() {
+		return nil
+	}
+	return errors.Join(fsys.Remove(f.restoredFile()), fsys.SyncDir(f.path("run")))
+}
+
 // needsRebuild refuses to go without the index after a restore: an archive that
 // shows nothing, or only what a sweep has found so far, must not be served.
 func (f *Folder) needsRebuild() error {
@@ -98,12 +109,15 @@ func (f *Folder) needsRebuild() error {
 	return nil
 }
 
-// explainRestored says what a restored root key lacks.
+// explainRestored says what keys lack where none may be begun.
 func explainRestored(f *Folder, err error) error {
-	if errors.Is(err, seal.ErrNoTenant) && f.restored() {
+	switch {
+	case !errors.Is(err, seal.ErrNoTenant) || f.mayBegin():
+		return err
+	case f.restored():
 		return errors.New("the root key was restored, but the objects that it opens are not here: put them into their place")
 	}
-	return err
+	return errors.New("there are no objects here: put them into their place")
 }
 
 // recordRestore journals that the root key was restored. It could not be
@@ -112,11 +126,5 @@ func (n *node) recordRestore(ctx context.Context) error {
 	if !n.folder.restored() {
 		return nil
 	}
-	if err := n.record(ctx, store.EventKey, map[string]string{"operation": "restored"}); err != nil {
-		return err
-	}
-	if err := n.fs.Remove(n.folder.restoredFile()); err != nil {
-		return err
-	}
-	return n.fs.SyncDir(n.folder.path("run"))
+	return n.record(ctx, store.EventKey, map[string]string{"operation": "restored"})
 }

@@ -52,3 +52,31 @@ func TestIndexIsRebuiltFromKeysAndObjects(t *testing.T) {
 	}
 	restored.clean()
 }
+
+// A rebuild begins no archive: not in a folder that is not there, not without
+// keys, not without objects.
+func TestRebuildBeginsNothing(t *testing.T) {
+	n := startNode(t, "")
+	n.stop()
+	m := newNode(t, "", "")
+	m.expect(1, "no such file", "index", "rebuild")
+	if _, err := os.Stat(m.data); !os.IsNotExist(err) {
+		t.Errorf("a rebuild made a data folder: %v", err)
+	}
+	if err := os.Mkdir(m.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copyBlobs(t, n, m)
+	m.expect(1, "no root key", "index", "rebuild")
+	if err := os.RemoveAll(m.data + "/blobs"); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := run(t, "cp", "-a", n.data+"/keys", m.data); code != 0 {
+		t.Fatal(out)
+	}
+	m.expect(1, "there are no objects here", "index", "rebuild")
+	copyBlobs(t, n, m)
+	m.expect(0, "0 instances", "index", "rebuild")
+	m.start()
+	m.clean()
+}
