@@ -16,7 +16,7 @@ import (
 
 // folderFormat is what DIR/format says. A node refuses a folder of another
 // format rather than guessing. 0 until the first release.
-const folderFormat = "lumen 0\n"
+const folderFormat = "0\n"
 
 // ErrRunning says that another process has the data folder.
 var ErrRunning = errors.New("another lumen process uses this data folder")

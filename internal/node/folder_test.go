@@ -46,7 +46,7 @@ func TestFoldersThatAreRefused(t *testing.T) {
 			return errors.Join(os.Mkdir(root, 0o700), os.WriteFile(filepath.Join(root, "thesis.tex"), nil, 0o600))
 		}},
 		{"a newer binary made it", "has format", func(root string) error {
-			return errors.Join(os.Mkdir(root, 0o700), os.WriteFile(filepath.Join(root, "format"), []byte("lumen 1\n"), 0o600))
+			return errors.Join(os.Mkdir(root, 0o700), os.WriteFile(filepath.Join(root, "format"), []byte("1\n"), 0o600))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
