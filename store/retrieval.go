@@ -8,7 +8,6 @@ import (
 
 	"lumen/access"
 	"lumen/dicom"
-	"lumen/dicom/dict"
 )
 
 // Retrieval is a set of instances that may leave to whom the journal says. It
@@ -24,7 +23,7 @@ type Retrieval struct {
 
 // Open finds the selected instances of a study and opens them for the principal.
 // When it returns nil a record of who asks for what, and to where it goes, is
-// durable; for a minute that record also serves further calls with the same
+// durable, one for each patient whose instances are among them; for a minute that record also serves further calls with the same
 // principal, request protocol, peer, destination and study. [ErrNotFound] says
 // that the selection holds nothing, [ErrDenied] that the principal lacks the
 // right, [ErrJournal] that nothing can be recorded and so nothing is served.
@@ -40,23 +39,21 @@ func (a *Archive) Open(ctx context.Context, p access.Principal, rq Request, sel 
 		return nil, fmt.Errorf("study: %w", ErrNotFound)
 	}
 	r := &Retrieval{archive: a}
-	begin := Event{Kind: EventRetrieveBegin, Principal: p, Request: rq, StudyInstanceUID: sel.StudyInstanceUID, Instances: sel.SOPInstanceUIDs}
+	var patients patientSet
 	for row, err := range a.index.Instances(ctx, sel) {
 		if err != nil {
 			return nil, fmt.Errorf("find the instances: %w", err)
 		}
-		if len(r.instances) == 0 {
-			begin.PatientID = row.Attributes.String(dict.PatientID)
-			begin.IssuerOfPatientID = row.Attributes.String(dict.IssuerOfPatientID)
-		}
+		patients.add(row.Attributes)
 		row.Attributes = nil // a retrieval of many instances would hold them all
 		r.instances = append(r.instances, &Instance{Row: row, retrieval: r})
 	}
 	if len(r.instances) == 0 {
 		return nil, fmt.Errorf("selection: %w", ErrNotFound)
 	}
+	begin := Event{Kind: EventRetrieveBegin, Principal: p, Request: rq, StudyInstanceUID: sel.StudyInstanceUID, Instances: sel.SOPInstanceUIDs}
 	var err error
-	if r.pass, err = a.begin(ctx, begin); err != nil {
+	if r.pass, err = a.begin(ctx, begin, patients); err != nil {
 		return nil, err
 	}
 	a.metrics.retrievals.Inc()

@@ -100,6 +100,46 @@ func TestRetrievalsWithinAMinuteGoByOneRecord(t *testing.T) {
 	}
 }
 
+// Whoever asks what left of one patient must find it, also where a device put
+// several patients into one study.
+func TestEveryPatientOfAStudyIsRecorded(t *testing.T) {
+	n := newNode(t)
+	put := func(instance, patient string) {
+		n.mustIngest(encode(t, still("1.1", "1.1.1", instance, func(d *dicom.DataSet) {
+			d.SetString(dict.PatientID, patient)
+		}), explicitLE), store.Stored)
+	}
+	recorded := func() (patients []string) {
+		for _, e := range n.journal.Crash().Events() {
+			if e.Kind == store.EventRetrieveBegin {
+				patients = append(patients, e.PatientID)
+				if e.StudyInstanceUID != "1.1" || e.Request != viewing {
+					t.Errorf("begin = %+v", e)
+				}
+			}
+		}
+		slices.Sort(patients)
+		return patients
+	}
+	put("1.1.1.1", "A")
+	put("1.1.1.2", "B")
+	put("1.1.1.3", "B")
+	put("1.1.1.4", "")
+	n.open(store.Selection{StudyInstanceUID: "1.1"}).Close(nil)
+	if got := recorded(); !slices.Equal(got, []string{"A", "B"}) {
+		t.Errorf("recorded %q", got)
+	}
+	n.open(store.Selection{StudyInstanceUID: "1.1", SOPInstanceUIDs: []string{"1.1.1.2"}}).Close(nil)
+	if got := recorded(); !slices.Equal(got, []string{"A", "B"}) {
+		t.Errorf("recorded %q after a part was retrieved again", got)
+	}
+	put("1.1.1.5", "C")
+	n.open(store.Selection{StudyInstanceUID: "1.1", SOPInstanceUIDs: []string{"1.1.1.5"}}).Close(nil)
+	if got := recorded(); !slices.Equal(got, []string{"A", "B", "C"}) {
+		t.Errorf("recorded %q after a patient joined", got)
+	}
+}
+
 func TestOpenSelects(t *testing.T) {
 	n := newNode(t)
 	for i, uids := range [][3]string{{"1.1", "1.1.1", "1.1.1.1"}, {"1.1", "1.1.1", "1.1.1.2"}, {"1.1", "1.1.2", "1.1.2.1"}, {"1.2", "1.2.1", "1.2.1.1"}} {

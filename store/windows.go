@@ -36,13 +36,14 @@ type windowKey struct {
 }
 
 type window struct {
-	begin   Event
-	begun   time.Time
-	active  int // retrievals that go by it and are not closed
-	shared  int // retrievals that went by it
-	failed  bool
-	counts  Counts // of those that are closed
-	dropped bool   // no longer open
+	begin    Event // of the first patient
+	patients patientSet
+	begun    time.Time
+	active   int // retrievals that go by it and are not closed
+	shared   int // retrievals that went by it
+	failed   bool
+	counts   Counts // of those that are closed
+	dropped  bool   // no longer open
 }
 
 // pass is a retrieval's right to move data.
@@ -62,8 +63,8 @@ func keyOf(e Event) windowKey {
 	}
 }
 
-// begin makes the begin event durable, or goes by one that is.
-func (a *Archive) begin(ctx context.Context, e Event) (*pass, error) {
+// begin makes the begin event durable, one of each patient, or goes by what is.
+func (a *Archive) begin(ctx context.Context, e Event, patients patientSet) (*pass, error) {
 	a.endWindows(false)
 	key, now := keyOf(e), a.clock.Now()
 	if err := a.journal.Err(); err != nil {
@@ -71,7 +72,7 @@ func (a *Archive) begin(ctx context.Context, e Event) (*pass, error) {
 	}
 	s := &a.begun
 	s.mu.Lock()
-	if w := s.open[key]; w != nil && w.serves(now) {
+	if w := s.open[key]; w != nil && w.serves(now) && w.patients.holds(patients) {
 		w.active++
 		w.shared++
 		s.mu.Unlock()
@@ -79,10 +80,11 @@ func (a *Archive) begin(ctx context.Context, e Event) (*pass, error) {
 	}
 	s.mu.Unlock()
 
-	if _, err := a.journal.Append(ctx, e); err != nil {
+	events := patients.events(e)
+	if _, err := a.journal.Append(ctx, events...); err != nil {
 		return nil, err
 	}
-	w := &window{begin: e, begun: now}
+	w := &window{begin: events[0], patients: patients, begun: now}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
