@@ -230,6 +230,7 @@ func (n *node) openIndex(ctx context.Context, file string, registerer prometheus
 			return k.Bytes(), nil
 		},
 		Registerer: registerer,
+		Fatal:      exitOn(n.log),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the index: %w", err)

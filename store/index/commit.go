@@ -54,6 +54,9 @@ func (db *DB) commitAll() {
 				break
 			}
 			err := db.commit(jobs)
+			if db.config.Fatal != nil && durable.IsFatal(err) {
+				db.config.Fatal(err) // nobody may be waiting who would hear of it
+			}
 			db.queue.finish(len(jobs), err)
 			if err != nil {
 				if closed {

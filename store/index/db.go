@@ -33,6 +33,10 @@ type Config struct {
 	Issuer string
 	// Registerer takes the metrics; nil takes none.
 	Registerer prometheus.Registerer
+	// Fatal is called when the disk failed beneath a transaction
+	// (durable.IsFatal): it must end the process. Nil tells only who waits for
+	// the transaction.
+	Fatal func(error)
 }
 
 // ErrRebuild says that the file cannot be used and must be made anew.

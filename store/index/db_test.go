@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
+	"lumen/internal/durable"
 	"lumen/store"
 	"lumen/store/index"
 )
@@ -288,6 +290,38 @@ func TestANewRecordKeyIsUsedWhenOneIsSpent(t *testing.T) {
 	defer db.Close()
 	if got := instances(t, db, store.Selection{}); len(got) != 3 {
 		t.Errorf("%d instances after reopening", len(got))
+	}
+}
+
+// A failing disk ends the process, although nobody waits for the transaction
+// that it fails beneath.
+func TestAFailedWriteIsFatal(t *testing.T) {
+	c := config(filepath.Join(t.TempDir(), "index"))
+	key := c.RecordKey
+	c.RecordKey = func(version uint32) ([]byte, error) {
+		if version > 1 {
+			return nil, syscall.EIO
+		}
+		return key(version)
+	}
+	fatal := make(chan error, 100)
+	c.Fatal = func(err error) { fatal <- err }
+	db, err := index.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SpendRecordKey(1)
+	put(t, db, 1, row("1", "1.1", "1.1.1"))
+	if err := db.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(fatal) > 0 {
+		t.Fatal("fatal without a fault")
+	}
+	put(t, db, 2, row("1", "1.1", "1.1.2"))
+	if err := <-fatal; !durable.IsFatal(err) {
+		t.Errorf("error = %v", err)
 	}
 }
 
