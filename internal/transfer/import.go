@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -211,11 +212,14 @@ func (f file) read(count *counted) (meta dicom.FileMeta, data io.ReadCloser, out
 		return meta, nil, "", err
 	}
 	count.Reader, count.failed = opened, nil
-	meta, rest, err := dicom.ReadFileMeta(count)
+	buffered := bufio.NewReader(count)
+	head, _ := buffered.Peek(132)                              // less of a small file
+	marked := len(head) == 132 && string(head[128:]) == "DICM" // PS3.10 section 7.1
+	meta, rest, err := dicom.ReadFileMeta(buffered)
 	switch {
 	case err == nil && meta.MediaStorageSOPClassUID != dict.UIDMediaStorageDirectoryStorage:
 		return meta, readCloser{rest, opened}, "", nil
-	case err == nil, count.failed == nil && meta.Findings.Has(dicom.Preamble):
+	case err == nil, count.failed == nil && !marked:
 		// A DICOMDIR, or nothing says that it was meant to be a DICOM file.
 		return meta, nil, notDICOM, opened.Close()
 	}
