@@ -17,8 +17,8 @@ import (
 	"lumen/config"
 )
 
-// web is the HTTP side of a node. It answers /healthz from the first moment,
-// and everything else of the archive once open has been called.
+// web is the HTTP side of a node. It lets requests through to the archive from
+// open on until it is closed again: while the node stops only health is left.
 type web struct {
 	hosts    []string // names accepted in the Host header
 	registry *prometheus.Registry
@@ -51,7 +51,7 @@ func (w *web) handler() http.Handler {
 	mux.HandleFunc("/dicom-web/", func(rw http.ResponseWriter, r *http.Request) {
 		parts := w.parts.Load()
 		if parts == nil {
-			answer(rw, http.StatusServiceUnavailable, "the node is starting or stopping")
+			answer(rw, http.StatusServiceUnavailable, "the node is stopping")
 			return
 		}
 		parts.dicomweb.ServeHTTP(rw, r)
@@ -62,7 +62,7 @@ func (w *web) handler() http.Handler {
 func (w *web) readyz(rw http.ResponseWriter, _ *http.Request) {
 	parts := w.parts.Load()
 	if parts == nil {
-		answer(rw, http.StatusServiceUnavailable, "the node is starting or stopping")
+		answer(rw, http.StatusServiceUnavailable, "the node is stopping")
 		return
 	}
 	if err := parts.ready(); err != nil {
