@@ -34,6 +34,13 @@ func (s *server) search(level store.Level) func(*exchange) error {
 		if err != nil {
 			return err
 		}
+		if params.ignored || len(q.Unsupported()) > 0 {
+			x.Header().Add("Warning", warnIgnored)
+		}
+		if params.none {
+			x.WriteHeader(http.StatusNoContent)
+			return nil
+		}
 		return s.answerSearch(x, q, capped, form.media)
 	}
 }
@@ -80,11 +87,11 @@ func (s *server) query(level store.Level, path target, params searchParameters) 
 	return q, capped, nil
 }
 
-// Warnings of a search (PS3.18 10.6.3).
+// Warnings of a search (PS3.18 8.3, 8.3.4.4).
 const (
 	warnMore    = `299 lumen "there are more matches: continue with offset, or narrow the search"`
 	warnBudget  = `299 lumen "the search was ended early, there may be more matches: name a study or narrow it"`
-	warnIgnored = `299 lumen "attributes that this archive does not match on were not used"`
+	warnIgnored = `299 lumen "parameters or attributes that this archive does not support were ignored"`
 )
 
 // answerSearch streams the matches as an array of JSON objects.
@@ -92,9 +99,6 @@ func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, media st
 	matches, err := s.archive.Search(x.r.Context(), x.principal, x.request(), q)
 	if err != nil {
 		return err
-	}
-	if len(q.Unsupported()) > 0 {
-		x.Header().Add("Warning", warnIgnored)
 	}
 	base := s.base(x.r)
 	out := newJSONArray(x, media, capped)

@@ -236,11 +236,20 @@ func TestLimitsOfASearch(t *testing.T) {
 func TestKeysThatAreNotMatchedOnAreWarnedOf(t *testing.T) {
 	f := newFixture(t)
 	clinic(f)
-	for _, query := range []string{"ImageComments=x", "RequestAttributesSequence.RequestedProcedureID=x", "InstanceNumber=1"} {
+	for _, query := range []string{"ImageComments=x", "InstanceNumber=1", "00091001=x", "_=1", "includefield=00091001"} {
 		a := f.get("/studies?" + query)
-		if a.status != 200 || !strings.Contains(a.header.Get("Warning"), "not used") {
+		if a.status != 200 || !strings.Contains(a.header.Get("Warning"), "were ignored") {
 			t.Errorf("%s: status %d, Warning %q", query, a.status, a.header.Get("Warning"))
 		}
+	}
+}
+
+// PS3.18 8.3.4.4.1: none of the matches is a result, and then the answer is 204.
+func TestALimitOfZeroReturnsNothing(t *testing.T) {
+	f := newFixture(t)
+	clinic(f)
+	if a := f.get("/studies?limit=0"); a.status != 204 || len(a.body) > 0 {
+		t.Errorf("status %d: %s", a.status, a.body)
 	}
 }
 
@@ -251,8 +260,7 @@ func TestSearchesThatAreRefused(t *testing.T) {
 		path, accept string
 		status       int
 	}{
-		{"/studies?Foo=1", "", 400},
-		{"/studies?limit=0", "", 400},
+		{"/studies?limit=-1", "", 400},
 		{"/studies?StudyDate=yesterday", "", 400},
 		{"/studies?PatientName=%ff", "", 400},
 		{"/studies/1.1/series?StudyInstanceUID=1.2", "", 400},

@@ -16,8 +16,10 @@ type searchParameters struct {
 	include       []dicom.Tag
 	all           bool // includefield=all
 	limit, offset int  // limit 0: not given
+	none          bool // limit=0
 	fuzzy         bool
 	accept        []string
+	ignored       bool // something was asked for that is not supported
 }
 
 // searchKey is one attribute to match. It may lie in a sequence.
@@ -31,20 +33,19 @@ const maxSearchKeys = 256
 
 var (
 	errEscape       = badRequest("the query is not well-formed percent-encoded UTF-8")
-	errParameter    = badRequest("a parameter is neither a known attribute nor one of limit, offset, fuzzymatching, includefield, accept")
-	errIncludeField = badRequest("an includefield is not a known attribute")
+	errIncludeField = badRequest("an includefield is not an attribute")
 	errTwice        = badRequest("an attribute is given twice")
-	errLimit        = badRequest("limit must be a positive number")
+	errLimit        = badRequest("limit must be a number of zero or more")
 	errOffset       = badRequest("offset must be a number of zero or more")
 	errBoolean      = badRequest("a parameter that must be true or false is neither")
 	errTooManyKeys  = badRequest("too many attributes in one search")
-	errEmptyValue   = badRequest("emptyvaluematching and multiplevaluematching are not offered")
 	errPathUID      = badRequest("a UID in the path is malformed")
 	errValue        = badRequest("the value of an attribute cannot be matched")
 )
 
-// parseSearch reads a raw query. What it does not know is an error: a search
-// that silently ignores a key finds too much.
+// parseSearch reads a raw query. A parameter that is not supported is ignored,
+// as PS3.18 8.3 demands; since such a search may find more than was meant, the
+// answer has a warning. A bad value of one that is supported is an error.
 func parseSearch(raw string) (searchParameters, error) {
 	var p searchParameters
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -72,9 +73,10 @@ func parseSearch(raw string) (searchParameters, error) {
 func (p *searchParameters) add(name, value string) (err error) {
 	switch name {
 	case "limit":
-		if p.limit, err = parseCount(value); err != nil || p.limit == 0 {
+		if p.limit, err = parseCount(value); err != nil {
 			return errLimit
 		}
+		p.none = p.limit == 0
 	case "offset":
 		if p.offset, err = parseCount(value); err != nil {
 			return errOffset
@@ -82,13 +84,7 @@ func (p *searchParameters) add(name, value string) (err error) {
 	case "fuzzymatching":
 		p.fuzzy, err = parseBoolean(value)
 	case "emptyvaluematching", "multiplevaluematching":
-		asked, err := parseBoolean(value)
-		if err != nil {
-			return err
-		}
-		if asked {
-			return errEmptyValue
-		}
+		p.ignored = p.ignored || !strings.EqualFold(value, "false")
 	case "includefield":
 		return p.addInclude(value)
 	case "accept":
@@ -109,18 +105,33 @@ func (p *searchParameters) addInclude(list string) error {
 			continue
 		}
 		path, ok := parsePath(name)
-		if !ok {
+		switch {
+		case ok:
+			p.include = append(p.include, path[0])
+		case isAttribute(name):
+			p.ignored = true // a private one, or of a dictionary newer than ours
+		default:
 			return errIncludeField
 		}
-		p.include = append(p.include, path[0])
 	}
 	return nil
+}
+
+// isAttribute reports whether s has the form of a keyword or a tag.
+func isAttribute(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 func (p *searchParameters) addKey(name, value string) error {
 	path, ok := parsePath(name)
 	if !ok {
-		return errParameter
+		p.ignored = true
+		return nil
 	}
 	for _, k := range p.keys {
 		if samePath(k.path, path) {

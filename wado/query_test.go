@@ -61,14 +61,12 @@ func TestBadSearchesAreRefused(t *testing.T) {
 		raw  string
 		want error
 	}{
-		{"patientid=1", errParameter}, {"Foo=1", errParameter}, {"=1", errParameter}, {"0010002=1", errParameter},
-		{"00091001=x", errParameter}, {"PatientID.PatientName=1", errParameter}, {"RequestAttributesSequence.=1", errParameter},
 		{"PatientID=1&00100020=2", errTwice},
-		{"limit=0", errLimit}, {"limit=-1", errLimit}, {"limit=x", errLimit}, {"limit=", errLimit}, {"limit=99999999999", errLimit},
+		{"limit=-1", errLimit}, {"limit=x", errLimit}, {"limit=", errLimit}, {"limit=99999999999", errLimit},
 		{"offset=-1", errOffset}, {"offset=1.5", errOffset},
-		{"fuzzymatching=maybe", errBoolean}, {"emptyvaluematching=1", errBoolean},
-		{"emptyvaluematching=true", errEmptyValue}, {"multiplevaluematching=true", errEmptyValue},
-		{"includefield=Foo", errIncludeField}, {"includefield=", errIncludeField}, {"includefield=all,Foo", errIncludeField},
+		{"fuzzymatching=maybe", errBoolean},
+		{"includefield=", errIncludeField}, {"includefield=all,(0010,0020)", errIncludeField},
+		{"includefield=PatientID.PatientName", errIncludeField},
 		{"PatientID=%zz", errEscape}, {"PatientID=%ff", errEscape}, {"PatientID=a%00", errEscape}, {"PatientID=a%0a", errEscape},
 		{many, errTooManyKeys},
 	} {
@@ -82,6 +80,25 @@ func TestBadSearchesAreRefused(t *testing.T) {
 	}
 	if _, err := parseSearch(strings.TrimSuffix(strings.TrimPrefix(many, "includefield=PatientID&"), "&")); err != nil {
 		t.Errorf("as many attributes as allowed: %v", err)
+	}
+}
+
+// PS3.18 8.3: a server ignores the parameters that it does not support.
+func TestUnsupportedParametersAreIgnored(t *testing.T) {
+	for _, raw := range []string{
+		"patientid=1", "Foo=1", "=1", "0010002=1", "00091001=x", "PatientID.PatientName=1", "RequestAttributesSequence.=1",
+		"_=1732", "orderby=-StudyDate", "emptyvaluematching=true", "multiplevaluematching=true", "emptyvaluematching=x",
+		"includefield=Foo", "includefield=00091001", "includefield=00091001,AttributeOfTomorrow",
+	} {
+		p, err := parseSearch(raw + "&limit=3")
+		if err != nil || !p.ignored || p.limit != 3 || len(p.keys)+len(p.include) != 0 {
+			t.Errorf("parseSearch(%q) = %+v, %v", raw, p, err)
+		}
+	}
+	for _, raw := range []string{"PatientID=1&fuzzymatching=true", "emptyvaluematching=false", "includefield=all"} {
+		if p, err := parseSearch(raw); err != nil || p.ignored {
+			t.Errorf("parseSearch(%q) = %+v, %v", raw, p, err)
+		}
 	}
 }
 
