@@ -24,7 +24,6 @@ func (s *Server) find(ctx context.Context, a *dimse.Association, rq *dimse.FindR
 			yield(nil, err)
 			return
 		}
-		rq.UnsupportedKeys = len(q.Unsupported()) > 0
 		matches, err := s.cfg.Archive.Search(ctx, principal(a), request(a, "C-FIND"), q)
 		if err != nil {
 			yield(nil, statusError(ctx, err))
@@ -34,7 +33,8 @@ func (s *Server) find(ctx context.Context, a *dimse.Association, rq *dimse.FindR
 	}
 }
 
-// query reads the keys of an identifier.
+// query reads the keys of an identifier, and notes in rq whether some are not
+// supported.
 func query(level level, rq *dimse.FindRequest) (*store.Query, error) {
 	q := store.NewQuery(level.store())
 	q.Fuzzy = agreed(rq.Extended, fuzzyNames)
@@ -44,19 +44,39 @@ func query(level level, rq *dimse.FindRequest) (*store.Query, error) {
 		case e.Tag.GroupLength(), e.Tag == dict.RetrieveAETitle:
 			continue
 		case level == levelPatient && !patientKey(e.Tag):
+			rq.UnsupportedKeys = true
 			continue // a patient has no keys of a study
 		}
-		if err := q.Match(e.Tag, strings.Join(rq.Identifier.Strings(e.Tag), `\`)); err != nil {
+		if err := match(q, nil, rq.Identifier, e); err != nil {
 			return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
 		}
 	}
+	rq.UnsupportedKeys = rq.UnsupportedKeys || len(q.Unsupported())+len(q.Unknown()) > 0
 	return q, nil
+}
+
+// match adds one element of an identifier to a query. The key of a sequence is
+// one item (PS3.4 C.2.2.2.6); path is where d lies.
+func match(q *store.Query, path []dicom.Tag, d *dicom.DataSet, e dicom.Element) error {
+	path = append(path[:len(path):len(path)], e.Tag)
+	if len(e.Items) == 0 || e.Items[0].Len() == 0 {
+		return q.MatchItem(path, strings.Join(d.Strings(e.Tag), `\`))
+	}
+	for inner := range e.Items[0].All() {
+		if inner.Tag.GroupLength() || inner.Tag == dict.SpecificCharacterSet {
+			continue
+		}
+		if err := match(q, path, e.Items[0], inner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // patientKey reports whether a tag is of the patient level: group 0010, and
 // what is of no level.
 func patientKey(t dicom.Tag) bool {
-	return t.Group() == 0x0010 || t == dict.SpecificCharacterSet || t == dict.QueryRetrieveLevel
+	return t.Group() == 0x0010 || t == dict.SpecificCharacterSet || t == dict.QueryRetrieveLevel || t == dict.InstanceAvailability
 }
 
 // answer turns matches into identifiers.
@@ -110,7 +130,7 @@ func (s *Server) identifier(l level, d *dicom.DataSet) *dicom.DataSet {
 func onlyPatient(d *dicom.DataSet) {
 	var of []dicom.Tag
 	for e := range d.All() {
-		if !patientKey(e.Tag) && e.Tag != dict.RetrieveAETitle && e.Tag != dict.InstanceAvailability {
+		if !patientKey(e.Tag) && e.Tag != dict.RetrieveAETitle {
 			of = append(of, e.Tag)
 		}
 	}

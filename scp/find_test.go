@@ -121,13 +121,36 @@ func TestFindStopsAtTheLimitWithAComment(t *testing.T) {
 	}
 }
 
+// PS3.4 table C.4-1: FF01 when a key is not supported for existence or matching.
 func TestFindSaysWhichKeysItDoesNotSupport(t *testing.T) {
 	n := start(t)
 	n.put(t, image(1, 1))
-	out := run(t, "findscu", "-v", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=",
-		"-k", "0009,0010=SOMETHING", host(n.addr), port(n.addr))
-	if !strings.Contains(out, "1.2.826.0.1.1") || !strings.Contains(strings.ToLower(out), "pending") {
-		t.Errorf("%s", out)
+	for key, want := range map[string]bool{"0009,0010=SOMETHING": true, "0018,1000": true, "PatientID": false,
+		"RetrieveAETitle": false, "InstanceAvailability": false, "Modality": true} {
+		out := run(t, "findscu", "-v", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=",
+			"-k", key, host(n.addr), port(n.addr))
+		if !strings.Contains(out, "1.2.826.0.1.1") || !strings.Contains(out, "(Pending") || strings.Contains(out, "Unsupported") != want {
+			t.Errorf("%s: %s", key, out)
+		}
+	}
+}
+
+func TestFindMatchesInsideOfSequences(t *testing.T) {
+	n := start(t)
+	d := image(1, 1)
+	request := new(dicom.DataSet)
+	request.SetString(dict.ScheduledProcedureStepID, "S1")
+	d.SetItems(dict.RequestAttributesSequence, request)
+	n.put(t, d, image(2, 1))
+	for step, want := range map[string]int{"S1": 1, "S*": 1, "S2": 0, "": 2} {
+		key := new(dicom.DataSet)
+		key.SetString(dict.ScheduledProcedureStepID, step)
+		id := identifier("SERIES", "SeriesInstanceUID", "")
+		id.SetItems(dict.RequestAttributesSequence, key)
+		got, err := n.find(t, findStudy, id)
+		if err != nil || len(got) != want {
+			t.Errorf("%q: %d answers, want %d; %v", step, len(got), want, err)
+		}
 	}
 }
 

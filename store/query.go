@@ -35,6 +35,7 @@ type Query struct {
 // Key is an attribute and what its value must be.
 type Key struct {
 	Tag     dicom.Tag
+	Path    []dicom.Tag // of a sequence: to the attribute inside of its items
 	Level   Level
 	Value   string // as it was asked for, in UTF-8
 	Fuzzy   bool   // a name that may sound alike
@@ -76,6 +77,32 @@ func (q *Query) Match(tag dicom.Tag, value string) error {
 	return nil
 }
 
+// MatchItem is Match for an attribute inside of a sequence: path leads to it,
+// the sequence first. All keys of one sequence must hold for the same item
+// (PS3.4 C.2.2.2.6). The whole sequence is among the returned attributes.
+func (q *Query) MatchItem(path []dicom.Tag, value string) error {
+	tag := path[len(path)-1]
+	if len(path) == 1 {
+		return q.Match(tag, value)
+	}
+	if strings.Trim(value, "* \x00") == "" {
+		return q.Match(path[0], "")
+	}
+	level, known := AttributeLevel(path[0])
+	sequence, _ := dict.VRs(path[0])
+	vr, _ := dict.VRs(tag)
+	if !known || level > q.Level || sequence != dict.SQ || vr == dict.SQ || !vr.Text() {
+		return q.Match(path[0], value) // which is not supported
+	}
+	fuzzy := q.Fuzzy && vr == dict.PN
+	m, err := dicom.NewMatcher(vr, value, fuzzy)
+	if err != nil {
+		return fmt.Errorf("key %v in %v: %w", tag, path[0], err)
+	}
+	q.Keys = append(q.Keys, Key{Tag: path[0], Path: path[1:], Level: level, Value: value, Fuzzy: fuzzy, Matcher: m})
+	return nil
+}
+
 // matchable reports whether an indexed attribute can be a matching key.
 func matchable(tag dicom.Tag, vr dicom.VR) bool {
 	switch tag {
@@ -94,6 +121,18 @@ func (q *Query) Include(tags ...dicom.Tag) {
 // Unsupported lists the keys that had a value and could not be matched: C-FIND
 // answers them with status FF01, QIDO-RS with a warning.
 func (q *Query) Unsupported() []dicom.Tag { return slices.Clone(q.unsupported) }
+
+// Unknown lists the attributes that were asked for and that no match of the
+// query's level has: C-FIND answers such queries with status FF01 too.
+func (q *Query) Unknown() []dicom.Tag {
+	var list []dicom.Tag
+	for _, t := range q.Return {
+		if level, known := AttributeLevel(t); (!known || level > q.Level) && t != dict.InstanceAvailability {
+			list = append(list, t)
+		}
+	}
+	return list
+}
 
 // Exact returns the values that tag must have one of, when the query lists
 // them without wildcards.
@@ -169,6 +208,12 @@ func (q *Query) Matches(e *Entity) bool {
 		if k.Level != e.Level {
 			continue
 		}
+		if len(k.Path) > 0 {
+			if !q.matchesItem(k.Tag, e.Attributes) {
+				return false
+			}
+			continue
+		}
 		if q.CombinedDateTime {
 			if combined, ok := q.matchesMoment(k, e); combined {
 				if !ok {
@@ -182,6 +227,35 @@ func (q *Query) Matches(e *Entity) bool {
 		}
 	}
 	return true
+}
+
+// matchesItem reports whether one item of a sequence has what all keys of that
+// sequence ask for.
+func (q *Query) matchesItem(sequence dicom.Tag, d *dicom.DataSet) bool {
+	e, _ := d.Get(sequence)
+	return slices.ContainsFunc(e.Items, func(item *dicom.DataSet) bool {
+		for i := range q.Keys {
+			k := &q.Keys[i]
+			if k.Tag == sequence && len(k.Path) > 0 && !k.Matcher.Match(valuesAt(item, k.Path)...) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// valuesAt returns the values at a path; of sequences inside, those of all
+// items.
+func valuesAt(d *dicom.DataSet, path []dicom.Tag) []string {
+	if len(path) == 1 {
+		return d.Strings(path[0])
+	}
+	var values []string
+	e, _ := d.Get(path[0])
+	for _, item := range e.Items {
+		values = append(values, valuesAt(item, path[1:])...)
+	}
+	return values
 }
 
 // moments pairs the dates with their times.

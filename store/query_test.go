@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -107,6 +108,54 @@ func TestQueryTellsWhatItCouldNotMatch(t *testing.T) {
 		}
 	}
 	if got := q.Unsupported(); !slices.Equal(got, []dicom.Tag{dict.Modality}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Sequence matching (PS3.4 C.2.2.2.6): one item has all that is asked of items.
+func TestQueryMatchesInsideOfSequences(t *testing.T) {
+	item := func(step, procedure string) *dicom.DataSet {
+		d := new(dicom.DataSet)
+		d.SetString(dict.ScheduledProcedureStepID, step)
+		d.SetString(dict.RequestedProcedureID, procedure)
+		return d
+	}
+	series := entity(store.SeriesLevel, "1.2.3")
+	series.Attributes.SetItems(dict.RequestAttributesSequence, item("S1", "P1"), item("S2", "P2"))
+	step, procedure := []dicom.Tag{dict.RequestAttributesSequence, dict.ScheduledProcedureStepID},
+		[]dicom.Tag{dict.RequestAttributesSequence, dict.RequestedProcedureID}
+	for _, c := range []struct {
+		step, procedure string
+		want            bool
+	}{
+		{"S1", "", true}, {"", "P2", true}, {"S*", "P?", true}, {"S3", "", false},
+		{"S1", "P1", true}, {"S1", "P2", false}, {"", "", true},
+	} {
+		q := store.NewQuery(store.SeriesLevel)
+		if err := errors.Join(q.MatchItem(step, c.step), q.MatchItem(procedure, c.procedure)); err != nil {
+			t.Fatal(err)
+		}
+		if got := q.Matches(series); got != c.want || len(q.Unsupported()) > 0 {
+			t.Errorf("%q and %q: %v, want %v", c.step, c.procedure, got, c.want)
+		}
+		if !q.Assembly().Match(entity(store.StudyLevel, "1"), series).Attributes.Has(dict.RequestAttributesSequence) {
+			t.Error("the sequence is not returned")
+		}
+	}
+	q := store.NewQuery(store.StudyLevel)
+	if err := q.MatchItem(step, "S1"); err != nil || len(q.Unsupported()) != 1 || !q.Matches(entity(store.StudyLevel, "1")) {
+		t.Errorf("of a level below: %v, %v", q.Unsupported(), err)
+	}
+}
+
+func TestQueryTellsWhatNoMatchHas(t *testing.T) {
+	q := store.NewQuery(store.StudyLevel)
+	for _, tag := range []dicom.Tag{dict.PatientID, dict.Modality, dict.InstanceAvailability, dict.NumberOfPatientRelatedStudies, dict.SpecificCharacterSet} {
+		if err := q.Match(tag, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := q.Unknown(); !slices.Equal(got, []dicom.Tag{dict.Modality, dict.NumberOfPatientRelatedStudies}) {
 		t.Errorf("got %v", got)
 	}
 }

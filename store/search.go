@@ -40,6 +40,9 @@ func describe(q *Query) string {
 			b.WriteByte(' ')
 		}
 		b.WriteString(k.Tag.String())
+		for _, t := range k.Path {
+			b.WriteString("." + t.String())
+		}
 		b.WriteByte('=')
 		b.WriteString(k.Value)
 	}

@@ -67,8 +67,7 @@ func (s *server) query(level store.Level, path target, params searchParameters) 
 	}
 	withinStudy := path.study != ""
 	for _, k := range keys {
-		// Of a path into a sequence the query keeps the sequence, as not supported.
-		if err := q.Match(k.path[0], k.value); err != nil {
+		if err := q.MatchItem(k.path, k.value); err != nil {
 			return nil, false, fmt.Errorf("%w: %w", errValue, err)
 		}
 		withinStudy = withinStudy || k.path[0] == dict.StudyInstanceUID && dicom.ValidUID(k.value)

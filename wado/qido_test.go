@@ -236,7 +236,7 @@ func TestLimitsOfASearch(t *testing.T) {
 func TestKeysThatAreNotMatchedOnAreWarnedOf(t *testing.T) {
 	f := newFixture(t)
 	clinic(f)
-	for _, query := range []string{"ImageComments=x", "InstanceNumber=1", "00091001=x", "_=1", "includefield=00091001"} {
+	for _, query := range []string{"ImageComments=x", "InstanceNumber=1", "RequestAttributesSequence.RequestedProcedureID=x", "00091001=x", "_=1", "includefield=00091001"} {
 		a := f.get("/studies?" + query)
 		if a.status != 200 || !strings.Contains(a.header.Get("Warning"), "were ignored") {
 			t.Errorf("%s: status %d, Warning %q", query, a.status, a.header.Get("Warning"))
