@@ -9,11 +9,26 @@ const (
 	mediaDICOM       = "application/dicom"
 	mediaJSON        = "application/dicom+json"
 	mediaPlainJSON   = "application/json"
+	mediaXML         = "application/dicom+xml"
 	mediaOctetStream = "application/octet-stream"
 )
 
-// jsonOffers are the forms of metadata and search results.
-var jsonOffers = []offer{{media: mediaJSON}, {media: mediaPlainJSON}}
+// modelOffers are the forms of metadata and search results: an array of JSON
+// objects, or a part with a document for each (PS3.18 8.7.3.2).
+var modelOffers = []offer{{media: mediaJSON}, {media: mediaPlainJSON}, {multipart: true, media: mediaXML}}
+
+// reportOffers are the forms of the answer to a store request, which is one
+// data set.
+var reportOffers = []offer{{media: mediaJSON}, {media: mediaPlainJSON}, {media: mediaXML}}
+
+// appendModel appends a data set in the form's model: JSON (PS3.18 annex F) or
+// native XML (PS3.19 annex A.1).
+func (o offer) appendModel(b []byte, d *dicom.DataSet, opt dicom.JSONOptions) ([]byte, error) {
+	if o.media == mediaXML {
+		return dicom.AppendXML(b, d, opt)
+	}
+	return dicom.AppendJSON(b, d, opt)
+}
 
 // frameMedia are the media types of compressed frames (PS3.18 table 8.7.3-5).
 // Frames of the encapsulated syntaxes that it lacks are application/octet-stream.

@@ -9,24 +9,24 @@ import (
 	"lumen/store"
 )
 
-// metadata answers with the data sets of instances as DICOM JSON, without
-// their long values (PS3.18 10.4.1.1.2): those are BulkDataURIs. What follows
-// the pixel data, as digital signatures and padding, is left out. The array is
-// written as the instances are read.
+// metadata answers with the data sets of instances as DICOM JSON or XML,
+// without their long values (PS3.18 10.4.1.1.2): those are BulkDataURIs. What
+// follows the pixel data, as digital signatures and padding, is left out. The
+// list is written as the instances are read.
 func (s *server) metadata(x *exchange) error {
 	t, accept, err := x.retrieveParameters()
 	if err != nil {
 		return err
 	}
-	form, ok := accept.choose(jsonOffers)
+	form, ok := accept.choose(modelOffers)
 	if !ok {
-		return notAcceptable("metadata is given as application/dicom+json")
+		return notAcceptable("metadata is given as application/dicom+json or multipart application/dicom+xml")
 	}
 	base := s.base(x.r)
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
-		out := newJSONArray(x, form.media, false)
+		out := newModelList(x, form, false)
 		err := ahead(x.r.Context(), instances, func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error) {
-			return s.appendMetadata(ctx, b, instance, base)
+			return s.appendMetadata(ctx, b, instance, base, form)
 		}, func(object []byte) error {
 			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
 		})
@@ -41,10 +41,10 @@ func (s *server) metadata(x *exchange) error {
 // waiting for the object store.
 const readAhead = 4
 
-// rendered is the JSON object of one instance.
+// rendered is the object or document of one instance.
 type rendered struct {
-	json []byte
-	err  error
+	model []byte
+	err   error
 }
 
 // ahead renders instances, a few at a time, and emits their objects in order.
@@ -81,11 +81,11 @@ func ahead(ctx context.Context, instances []*store.Instance,
 		if r.err != nil {
 			return r.err
 		}
-		if err := emit(r.json); err != nil {
+		if err := emit(r.model); err != nil {
 			return err
 		}
 		select {
-		case free <- r.json:
+		case free <- r.model:
 		default:
 		}
 	}
@@ -97,10 +97,10 @@ func renderOne(ctx context.Context, free <-chan []byte, instance *store.Instance
 	render func(context.Context, []byte, *store.Instance) ([]byte, error)) (r rendered) {
 	defer catch(&r.err)
 	select {
-	case r.json = <-free:
+	case r.model = <-free:
 	default:
 	}
-	r.json, r.err = render(ctx, r.json[:0], instance)
+	r.model, r.err = render(ctx, r.model[:0], instance)
 	return r
 }
 
@@ -108,14 +108,14 @@ func renderOne(ctx context.Context, free <-chan []byte, instance *store.Instance
 // that may not be a BulkDataURI, as names and UIDs, are far shorter.
 const maxInMemory = 64 << 10
 
-// appendMetadata appends the JSON object of one instance.
-func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string) ([]byte, error) {
+// appendMetadata appends the object or document of one instance.
+func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string, form offer) ([]byte, error) {
 	header, err := readHeader(ctx, instance, maxInMemory)
 	if err != nil {
 		return b, err
 	}
 	prefix := target{instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.SOPInstanceUID}.url(base) + "/bulkdata"
-	return dicom.AppendJSON(b, header, dicom.JSONOptions{
+	return form.appendModel(b, header, dicom.JSONOptions{
 		MaxInline: s.limits.Inline,
 		BulkDataURI: func(path []dicom.PathStep, e dicom.Element) string {
 			return bulkDataURI(prefix, path, e.Tag)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -22,9 +21,9 @@ func (s *server) search(level store.Level) func(*exchange) error {
 		if err != nil {
 			return err
 		}
-		form, ok := accept.choose(jsonOffers)
+		form, ok := accept.choose(modelOffers)
 		if !ok {
-			return notAcceptable("searches are answered as application/dicom+json")
+			return notAcceptable("searches are answered as application/dicom+json or multipart application/dicom+xml")
 		}
 		path, err := x.target()
 		if err != nil {
@@ -41,7 +40,7 @@ func (s *server) search(level store.Level) func(*exchange) error {
 			x.WriteHeader(http.StatusNoContent)
 			return nil
 		}
-		return s.answerSearch(x, q, capped, form.media)
+		return s.answerSearch(x, q, capped, form)
 	}
 }
 
@@ -93,14 +92,14 @@ const (
 	warnIgnored = `299 lumen "parameters or attributes that this archive does not support were ignored"`
 )
 
-// answerSearch streams the matches as an array of JSON objects.
-func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, media string) error {
+// answerSearch streams the matches.
+func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, form offer) error {
 	matches, err := s.archive.Search(x.r.Context(), x.principal, x.request(), q)
 	if err != nil {
 		return err
 	}
 	base := s.base(x.r)
-	out := newJSONArray(x, media, capped)
+	out := newModelList(x, form, capped)
 	limit := q.Limit - 1 // as query set it, when capped
 	for m, err := range matches {
 		if errors.Is(err, store.ErrBudget) {
@@ -115,7 +114,7 @@ func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, media st
 		t := target{m.StudyInstanceUID, m.SeriesInstanceUID, m.SOPInstanceUID}
 		m.Attributes.SetString(dict.RetrieveURL, t.url(base))
 		err := out.add(func(b []byte) ([]byte, error) {
-			return dicom.AppendJSON(b, m.Attributes, dicom.JSONOptions{})
+			return form.appendModel(b, m.Attributes, dicom.JSONOptions{})
 		})
 		if err != nil {
 			return err
@@ -134,93 +133,4 @@ func (s *server) base(r *http.Request) string {
 		scheme = "https://"
 	}
 	return scheme + r.Host + Prefix
-}
-
-// jsonArray streams an array. The first part is held back, so that an answer of
-// usual size has a Content-Length, an empty one is 204, an error that comes
-// early is still told as such, and a Warning is known before the header goes.
-type jsonArray struct {
-	x     *exchange
-	media string
-	hold  int // bytes held back at most
-	buf   []byte
-	begun bool
-	warn  bool // a Warning may follow
-	count int
-}
-
-const (
-	jsonChunk = 64 << 10
-	jsonHold  = 8 << 20 // above 5 000 studies with all their attributes
-)
-
-func newJSONArray(x *exchange, media string, warn bool) *jsonArray {
-	a := &jsonArray{x: x, media: media, hold: jsonChunk, warn: warn}
-	if warn {
-		a.hold = jsonHold
-	}
-	return a
-}
-
-// add appends one object.
-func (a *jsonArray) add(object func([]byte) ([]byte, error)) (err error) {
-	if a.count++; a.count == 1 {
-		a.buf = append(a.buf, '[')
-	} else {
-		a.buf = append(a.buf, ',')
-	}
-	if a.buf, err = object(a.buf); err != nil {
-		return err
-	}
-	limit := a.hold
-	if a.begun {
-		limit = jsonChunk
-	}
-	if len(a.buf) < limit {
-		return nil
-	}
-	return a.flush()
-}
-
-// flush sends what is held. A Warning can then only follow as a trailer.
-func (a *jsonArray) flush() error {
-	if !a.begun {
-		a.begun = true
-		a.header()
-		if a.warn {
-			a.x.Header().Set("Trailer", "Warning")
-		}
-		a.x.WriteHeader(http.StatusOK)
-	}
-	if !a.x.head() {
-		if _, err := a.x.Write(a.buf); err != nil {
-			return err
-		}
-	}
-	a.buf = a.buf[:0]
-	return nil
-}
-
-func (a *jsonArray) header() {
-	a.x.Header().Set("Content-Type", a.media)
-	a.x.Header().Set("Vary", "Accept")
-}
-
-// close ends the array; warning may be empty. An array of nothing is 204.
-func (a *jsonArray) close(warning string) error {
-	if warning != "" {
-		a.x.Header().Add("Warning", warning)
-	}
-	if a.count == 0 {
-		a.x.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	a.buf = append(a.buf, ']')
-	if !a.begun {
-		a.begun = true
-		a.header()
-		a.x.Header().Set("Content-Length", strconv.Itoa(len(a.buf)))
-		a.x.WriteHeader(http.StatusOK)
-	}
-	return a.flush()
 }

@@ -266,7 +266,7 @@ func TestSearchesThatAreRefused(t *testing.T) {
 		{"/studies/1.1/series?StudyInstanceUID=1.2", "", 400},
 		{"/studies/x/series", "", 400},
 		{"/studies", "application/dicom", 406},
-		{"/studies", `multipart/related; type="application/dicom+xml"`, 406},
+		{"/studies", "application/dicom+xml", 406},
 		{"/studies", "a/b;;q", 400},
 		{"/studies", "application/json", 200},
 		{"/studies?accept=application/json", "text/html", 200},

@@ -181,7 +181,7 @@ func TestStatusOfAStore(t *testing.T) {
 		{"not multipart", "/studies", good, []string{"Content-Type", "application/dicom"}, 415, ""},
 		{"no boundary", "/studies", good, []string{"Content-Type", "multipart/related; type=application/dicom"}, 400, ""},
 		{"compressed", "/studies", bodyOf(good), []string{"Content-Type", multipartDICOM, "Content-Encoding", "gzip"}, 415, ""},
-		{"an answer that is not offered", "/studies", bodyOf(good), []string{"Content-Type", multipartDICOM, "Accept", "application/dicom+xml"}, 406, ""},
+		{"an answer that is not offered", "/studies", bodyOf(good), []string{"Content-Type", multipartDICOM, "Accept", "text/html"}, 406, ""},
 		{"a malformed study", "/studies/x", bodyOf(good), nil, 400, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,9 +21,9 @@ func (s *server) storeInstances(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	form, ok := accept.choose(jsonOffers)
+	form, ok := accept.choose(reportOffers)
 	if !ok {
-		return notAcceptable("what was stored is answered as application/dicom+json")
+		return notAcceptable("what was stored is answered as application/dicom+json or application/dicom+xml")
 	}
 	boundary, err := storeBoundary(x.r)
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *server) storeInstances(x *exchange) error {
 			return err
 		}
 	}
-	return x.sendReport(report, form.media)
+	return x.sendReport(report, form)
 }
 
 var (
@@ -209,16 +209,16 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 // sendReport answers 200 when all was stored, 202 when only some, 409 when
 // nothing was (PS3.18 table 10.5.3-1).
-func (x *exchange) sendReport(report *storeReport, media string) error {
+func (x *exchange) sendReport(report *storeReport, form offer) error {
 	if report.count() == 0 {
 		return badRequest("the request holds no instance")
 	}
-	body, err := dicom.AppendJSON(nil, report.dataSet(), dicom.JSONOptions{})
+	body, err := form.appendModel(nil, report.dataSet(), dicom.JSONOptions{})
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
 	}
 	h := x.Header()
-	h.Set("Content-Type", media)
+	h.Set("Content-Type", form.media)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.WriteHeader(report.status())
 	_, err = x.Write(body)
