@@ -9,8 +9,9 @@
 //
 // Memory per request is constant: data sets, frames and bulk data are copied
 // through one buffer, metadata is written instance by instance. Every retrieval
-// is closed with its outcome, also when the client leaves or a handler panics. An error after the first byte
-// cuts the connection, so that no client takes half an answer for a whole one.
+// is closed with its outcome, also when the client leaves or a handler panics.
+// An error after the first byte cuts the connection, so that no client takes
+// half an answer for a whole one.
 //
 // Answers carry Cache-Control: private, no-store. Errors are JSON objects with
 // a short reason; what the client sent is never quoted, and log lines and
@@ -19,11 +20,13 @@
 // # What is served
 //
 // Searches (PS3.18 10.6) take attributes by keyword or tag, includefield,
-// limit, offset and fuzzymatching, and answer application/dicom+json.
+// limit, offset and fuzzymatching, and answer application/dicom+json, or a part
+// of application/dicom+xml for each match. Other parameters are ignored, with a
+// Warning.
 //
 // Retrieval (PS3.18 10.4) gives studies, series and instances as
-// application/dicom, their metadata as application/dicom+json, frames and bulk
-// data. In a media type's transfer-syntax parameter, * asks for the data set
+// application/dicom, their metadata as application/dicom+json or parts of
+// application/dicom+xml, frames and bulk data. In a media type's transfer-syntax parameter, * asks for the data set
 // exactly as it was received, whatever its syntax; a UID for that syntax or
 // 406; without the parameter, uncompressed instances come in Explicit VR Little
 // Endian and compressed ones as stored. Where only some instances of a series
