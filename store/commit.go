@@ -7,6 +7,7 @@ import (
 
 	"lumen/dicom/dict"
 	"lumen/internal/durable"
+	"lumen/store/seal"
 )
 
 // commit decides what a durable blob is to the archive, journals that and puts
@@ -32,11 +33,25 @@ func (a *Archive) commit(ctx context.Context, row Row, event Event) (outcome Ing
 		return Stored, true, a.keep(ctx, row, event)
 	case existing.Blob == row.Blob: // a sweep looked at it while it was committed
 		return Stored, false, nil
+	case existing.Digest == row.Digest && a.lost(ctx, existing):
+		a.log.Error("a blob is missing or cut, what was sent again takes its place", "blob", a.name(existing.Blob))
+		event.Blob = a.name(row.Blob)
+		return Stored, true, a.keep(ctx, row, event)
 	case existing.Digest == row.Digest:
 		event.Kind = EventDuplicate
 		return Duplicate, true, a.drop(ctx, row, event)
 	}
 	return Quarantined, true, a.quarantine(ctx, row, existing, event)
+}
+
+// lost reports whether the blob of a row is gone, or has another size than it
+// was written with. Where that cannot be told it is taken to be there.
+func (a *Archive) lost(ctx context.Context, row Row) bool {
+	info, err := a.blobs.Stat(ctx, a.name(row.Blob))
+	if err != nil {
+		return errors.Is(err, ErrNotFound)
+	}
+	return info.Size != seal.SealedSize(row.plainSize())
 }
 
 // keep journals a row and puts it into the index. The caller holds the

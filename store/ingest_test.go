@@ -401,3 +401,44 @@ func TestCloseWaitsForWhatComesIn(t *testing.T) {
 		}
 	}
 }
+
+// When the stored copy is gone from the disk, or cut, what comes in again is
+// not a duplicate but the only copy there is.
+func TestWhatWasLostIsStoredAgain(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, n *node, name string){
+		"gone": func(t *testing.T, n *node, name string) {
+			if err := n.blobs.Delete(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"cut": func(t *testing.T, n *node, name string) {
+			r, err := n.blobs.Open(t.Context(), name, 0, 200)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := readAll(t, r)
+			if err := errors.Join(n.blobs.Delete(t.Context(), name), n.blobs.Put(t.Context(), name, 200, func(w io.Writer) error {
+				_, err := w.Write(part)
+				return err
+			})); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+			n.mustIngest(sent, store.Stored)
+			lose(t, n, n.instanceBlobs()[0])
+			n.mustIngest(sent, store.Stored)
+			n.mustIngest(sent, store.Duplicate)
+			if !bytes.Equal(n.stored("1.1"), sent) {
+				t.Error("other bytes are stored")
+			}
+			n.crash()
+			if !bytes.Equal(n.stored("1.1"), sent) {
+				t.Error("other bytes are stored after a crash")
+			}
+		})
+	}
+}

@@ -52,13 +52,14 @@ func (a *Archive) replay(ctx context.Context) error {
 // replayStored replays one event. It is false when the blob is not there or
 // damaged.
 func (a *Archive) replayStored(ctx context.Context, e Event, covered Position) (bool, error) {
-	if _, found, err := a.index.Locate(ctx, e.Instances[0]); err != nil || found {
-		if err != nil {
-			err = fmt.Errorf("look up the instance: %w", err)
-		}
-		return true, err
-	}
 	ref, kind := a.parseName(e.Blob)
+	existing, found, err := a.index.Locate(ctx, e.Instances[0])
+	if err != nil {
+		return false, fmt.Errorf("look up the instance: %w", err)
+	}
+	if found && (existing.Blob == ref || !a.lost(ctx, existing)) {
+		return true, nil
+	}
 	if kind != objectInstance {
 		return false, nil
 	}
