@@ -21,7 +21,9 @@ type bench struct {
 	picture []byte
 	sink    *sink
 	rows    []row
-	next    int // the next unused study number
+
+	markdown bool // print the table for a page
+	next     int  // the next unused study number
 }
 
 // works are the rows' groups in the order they run.
@@ -44,6 +46,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each work")
 	flag.IntVar(&b.stills, "stills", 1000, "stills of a round, a series and a C-MOVE")
 	flag.IntVar(&b.studies, "studies", 100_000, "studies that the QIDO rows search")
+	flag.BoolVar(&b.markdown, "markdown", false, "print the table for a page")
 	only := flag.String("only", "", "run the works whose name matches")
 	keep := flag.Bool("keep", false, "leave the scratch folder with the peers' logs")
 	dir := flag.String("dir", "", "make the scratch folder here: the disk that is measured (default: below the working folder's bin)")
@@ -94,7 +97,11 @@ func (b *bench) run(ctx context.Context, dir, only string, keep bool) (err error
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	print(os.Stdout, b.rows)
+	if b.markdown {
+		markdown(os.Stdout, b.rows)
+	} else {
+		print(os.Stdout, b.rows)
+	}
 	return nil
 }
 

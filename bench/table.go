@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -41,27 +42,42 @@ func median(v []float64) float64 {
 	return s[len(s)/2]
 }
 
-// print writes the table; the ratio is the median of the rounds with the least
-// and the most beside it.
+// columns are the table's; those of a row are the texts of cells.
+var columns = []string{"work", "peer", "Lumen", "peer's", "unit", "ratio", "spread", "reach"}
+
+// cells are what a row says; the ratio is the median of the rounds, with the
+// least and the most beside it.
+func (r row) cells() []string {
+	ratios := r.ratios()
+	spread, verdict := "-", ""
+	if len(ratios) > 0 {
+		spread = fmt.Sprintf("%.2f..%.2f", ratios[0], ratios[len(ratios)-1])
+	}
+	switch {
+	case r.reach == 0:
+	case median(ratios) >= r.reach:
+		verdict = fmt.Sprintf(">= %gx reached", r.reach)
+	default:
+		verdict = fmt.Sprintf(">= %gx NOT reached", r.reach)
+	}
+	return []string{r.work, r.peer, fmt.Sprintf("%.4g", median(r.lumen)), fmt.Sprintf("%.4g", median(r.other)),
+		r.unit, fmt.Sprintf("%.2fx", median(ratios)), spread, verdict}
+}
+
+// print writes the table for a terminal.
 func print(w io.Writer, rows []row) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "work\tpeer\tLumen\tpeer's\tunit\tratio\tspread\treach\t")
+	fmt.Fprintln(t, strings.Join(columns, "\t"))
 	for _, r := range rows {
-		ratios := r.ratios()
-		verdict := ""
-		spread := "-"
-		if len(ratios) > 0 {
-			spread = fmt.Sprintf("%.2f..%.2f", ratios[0], ratios[len(ratios)-1])
-		}
-		switch {
-		case r.reach == 0:
-		case median(ratios) >= r.reach:
-			verdict = fmt.Sprintf(">= %gx reached", r.reach)
-		default:
-			verdict = fmt.Sprintf(">= %gx NOT reached", r.reach)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%.4g\t%.4g\t%s\t%.2fx\t%s\t%s\t\n", r.work, r.peer,
-			median(r.lumen), median(r.other), r.unit, median(ratios), spread, verdict)
+		fmt.Fprintln(t, strings.Join(r.cells(), "\t"))
 	}
 	t.Flush()
+}
+
+// markdown writes the table for a page.
+func markdown(w io.Writer, rows []row) {
+	fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	for _, r := range rows {
+		fmt.Fprintf(w, "| %s |\n", strings.Join(r.cells(), " | "))
+	}
 }
