@@ -39,6 +39,28 @@ func StudyKeyName(tenant, study Handle) string { return StudyPrefix(tenant, stud
 // StudyPrefix is the prefix of a study's objects, its key among them.
 func StudyPrefix(tenant, study Handle) string { return tenant.String() + "/" + study.String() + "/" }
 
+// IsTenantKey reports whether name is that of a key that a node needs whatever it
+// does: a tenant's wrapped key, or one of the keys that every tenant has. There
+// are a dozen a year.
+func IsTenantKey(name string) bool {
+	_, purpose, _ := strings.Cut(name, "/")
+	return strings.HasPrefix(name, tenantPrefix) || strings.HasPrefix(purpose, "key/")
+}
+
+// TenantKeyPrefixes are the prefixes below which all objects are that
+// [IsTenantKey] knows.
+func TenantKeyPrefixes(ctx context.Context, objects Objects) ([]string, error) {
+	tenants, err := listTenants(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	prefixes := []string{tenantPrefix}
+	for _, tenant := range tenants {
+		prefixes = append(prefixes, keyPrefix(tenant))
+	}
+	return prefixes, nil
+}
+
 // TenantPrefix is the prefix of all objects of a tenant but the one that holds
 // its wrapped key.
 func TenantPrefix(tenant Handle) string { return tenant.String() + "/" }

@@ -45,6 +45,25 @@ func (e *ProbeError) Error() string { return fmt.Sprintf("s3 %s: %s", e.Part, e.
 // Unwrap returns what happened.
 func (e *ProbeError) Unwrap() error { return e.Err }
 
+// Away reports whether the server could not be reached or could not do its work:
+// then it may be right later, without anybody changing the configuration.
+func (e *ProbeError) Away() bool {
+	var answer minio.ErrorResponse
+	if errors.As(e.Err, &answer) && answer.StatusCode != 0 {
+		return answer.StatusCode >= http.StatusInternalServerError
+	}
+	if e.Part != PartEndpoint {
+		return false
+	}
+	var (
+		network *net.OpError
+		waited  net.Error
+	)
+	return errors.As(e.Err, &network) && network.Op != "remote error" || // an alert of TLS
+		errors.As(e.Err, &waited) && waited.Timeout() ||
+		errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF)
+}
+
 // maxSkew is how far clocks may be apart; S3 servers refuse more than 15 minutes.
 const maxSkew = 5 * time.Minute
 

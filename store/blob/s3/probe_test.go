@@ -58,23 +58,25 @@ func TestProbe(t *testing.T) {
 		change func(*s3.Config)
 		part   s3.Part
 		want   string
+		away   bool
 	}{
-		{"nobody listens", func(c *s3.Config) { c.Endpoint = "http://" + closedAddress }, s3.PartEndpoint, "refused"},
+		{"nobody listens", func(c *s3.Config) { c.Endpoint = "http://" + closedAddress }, s3.PartEndpoint, "refused", true},
 		{"nobody answers", func(c *s3.Config) {
 			c.Endpoint, c.Stall = "http://"+silent.Addr().String(), 500*time.Millisecond
-		}, s3.PartEndpoint, ""},
-		{"unknown name", func(c *s3.Config) { c.Endpoint = "http://nowhere.invalid" }, s3.PartEndpoint, ""},
-		{"https to http", func(c *s3.Config) { c.Endpoint = strings.Replace(c.Endpoint, "http", "https", 1) }, s3.PartEndpoint, "begins with http://"},
-		{"certificate", func(c *s3.Config) { c.Endpoint = tlsServer.URL }, s3.PartCertificate, "does not trust"},
-		{"no bucket", func(c *s3.Config) { c.Bucket = "elsewhere" }, s3.PartBucket, `"elsewhere"`},
-		{"access key", func(c *s3.Config) { c.AccessKey = "nobody" }, s3.PartCredentials, "access key"},
-		{"secret", func(c *s3.Config) { c.SecretKey = "wrong-secret" }, s3.PartCredentials, "secret"},
-		{"region", func(c *s3.Config) { c.Region = "eu-west-9" }, s3.PartRegion, "eu-west-9"},
-		{"rights", func(c *s3.Config) { c.Endpoint = answers("AccessDenied", 403, time.Now()) }, s3.PartRights, "put an object"},
-		{"clock ahead", func(c *s3.Config) { c.Endpoint = answers("", 403, time.Now().Add(-20*time.Minute)) }, s3.PartClock, "ahead of"},
-		{"clock behind", func(c *s3.Config) { c.Endpoint = answers("", 403, time.Now().Add(time.Hour)) }, s3.PartClock, "behind"},
-		{"clock, says the server", func(c *s3.Config) { c.Endpoint = answers("RequestTimeTooSkewed", 403, time.Now()) }, s3.PartClock, "too far apart"},
-		{"something else", func(c *s3.Config) { c.Endpoint = answers("Strange", 418, time.Now()) }, s3.PartServer, "Strange (418)"},
+		}, s3.PartEndpoint, "", true},
+		{"unknown name", func(c *s3.Config) { c.Endpoint = "http://nowhere.invalid" }, s3.PartEndpoint, "", true},
+		{"https to http", func(c *s3.Config) { c.Endpoint = strings.Replace(c.Endpoint, "http", "https", 1) }, s3.PartEndpoint, "begins with http://", false},
+		{"certificate", func(c *s3.Config) { c.Endpoint = tlsServer.URL }, s3.PartCertificate, "does not trust", false},
+		{"no bucket", func(c *s3.Config) { c.Bucket = "elsewhere" }, s3.PartBucket, `"elsewhere"`, false},
+		{"access key", func(c *s3.Config) { c.AccessKey = "nobody" }, s3.PartCredentials, "access key", false},
+		{"secret", func(c *s3.Config) { c.SecretKey = "wrong-secret" }, s3.PartCredentials, "secret", false},
+		{"region", func(c *s3.Config) { c.Region = "eu-west-9" }, s3.PartRegion, "eu-west-9", false},
+		{"rights", func(c *s3.Config) { c.Endpoint = answers("AccessDenied", 403, time.Now()) }, s3.PartRights, "put an object", false},
+		{"clock ahead", func(c *s3.Config) { c.Endpoint = answers("", 403, time.Now().Add(-20*time.Minute)) }, s3.PartClock, "ahead of", false},
+		{"clock behind", func(c *s3.Config) { c.Endpoint = answers("", 403, time.Now().Add(time.Hour)) }, s3.PartClock, "behind", false},
+		{"clock, says the server", func(c *s3.Config) { c.Endpoint = answers("RequestTimeTooSkewed", 403, time.Now()) }, s3.PartClock, "too far apart", false},
+		{"something else", func(c *s3.Config) { c.Endpoint = answers("Strange", 418, time.Now()) }, s3.PartServer, "Strange (418)", false},
+		{"maintenance", func(c *s3.Config) { c.Endpoint = answers("SlowDown", 503, time.Now()) }, s3.PartServer, "SlowDown (503)", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := config(server.Endpoint)
@@ -84,6 +86,9 @@ func TestProbe(t *testing.T) {
 			var probe *s3.ProbeError
 			if !errors.As(err, &probe) || probe.Part != tc.part || !strings.Contains(probe.What, tc.want) {
 				t.Errorf("Probe = %v", err)
+			}
+			if probe != nil && probe.Away() != tc.away {
+				t.Errorf("Away of %v = %v", err, probe.Away())
 			}
 			if err != nil && strings.Contains(err.Error(), cfg.SecretKey) {
 				t.Errorf("the secret is in %v", err)

@@ -14,6 +14,9 @@
 // object counts as not uploaded, until the remote reports the same size and
 // CRC-32C, or it has been uploaded again: the same bytes under the same name.
 //
+// Objects that [Config.Keep] chooses, a few and small, are never dropped: without
+// the keys of an archive nothing in it works while the remote is away.
+//
 // Memory is some 200 bytes for each local object, and what the two sides need for
 // as many uploads as there are workers.
 package spool

@@ -60,6 +60,10 @@ type Config struct {
 	// Fatal is called when the local side fails in the background in a way that
 	// must end the process (durable.IsFatal); nil logs it only.
 	Fatal func(error)
+	// Keep says which objects stay local for good, after their upload too: those
+	// without which nothing works while the remote is away. It decides by the
+	// prefix, so for all objects of one folder alike. See [Spool.Fetch].
+	Keep func(name string) bool // nil is none
 }
 
 const (
@@ -86,6 +90,7 @@ type Spool struct {
 	kept    int64              // bytes of copies that the remote has
 	failed  int                // uploads in a row: how long to wait
 	closed  bool
+	fetched bool // all objects that Keep chooses are local
 }
 
 // object is one local object. Its fields are guarded by Spool.mu.
@@ -133,10 +138,17 @@ func Open(ctx context.Context, cfg Config) (*Spool, error) {
 	if s.metrics, err = newMetrics(cfg.Registerer, s); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	if cfg.Keep == nil {
+		s.cfg.Keep = func(string) bool { return false }
+	}
 	for info, err := range cfg.Local.List(ctx, "") {
 		if err != nil {
 			s.metrics.unregister()
 			return nil, fmt.Errorf("list the spool: %w", err)
+		}
+		if info.Name == fetchedMark {
+			s.fetched = true
+			continue
 		}
 		o := &object{info: info, since: info.ModTime, found: true, uploaded: make(chan struct{})}
 		s.objects[info.Name] = o
@@ -176,7 +188,7 @@ var errClosed = errors.New("the spool is closed")
 // Put implements store.Blobs. With AckRemote it returns an error when ctx ends
 // before the remote has the object, and takes the object back.
 func (s *Spool) Put(ctx context.Context, name string, size int64, write func(io.Writer) error) error {
-	if !blob.ValidName(name) {
+	if !blob.ValidName(name) || name == fetchedMark {
 		return blob.ErrName
 	}
 	o, version, err := s.put(ctx, name, size, write)
@@ -346,7 +358,7 @@ const withdrawTimeout = 10 * time.Second
 // Open implements store.Blobs.
 func (s *Spool) Open(ctx context.Context, name string, off, n int64) (io.ReadCloser, error) {
 	rc, err := s.cfg.Local.Open(ctx, name, off, n)
-	if errors.Is(err, blob.ErrNotFound) {
+	if errors.Is(err, blob.ErrNotFound) && !s.knowsAll(name) {
 		return s.cfg.Remote.Open(ctx, name, off, n)
 	}
 	return rc, err
@@ -355,7 +367,7 @@ func (s *Spool) Open(ctx context.Context, name string, off, n int64) (io.ReadClo
 // Stat implements store.Blobs.
 func (s *Spool) Stat(ctx context.Context, name string) (blob.Info, error) {
 	info, err := s.cfg.Local.Stat(ctx, name)
-	if errors.Is(err, blob.ErrNotFound) {
+	if errors.Is(err, blob.ErrNotFound) && !s.knowsAll(name) {
 		return s.cfg.Remote.Stat(ctx, name)
 	}
 	return info, err
@@ -378,6 +390,9 @@ func (s *Spool) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 			if !yield(info, nil) {
 				return
 			}
+		}
+		if s.knowsAll(prefix + "0") { // whatever is below it is kept
+			return
 		}
 		for info, err := range s.cfg.Remote.List(ctx, prefix) {
 			if err == nil && local[info.Name] {

@@ -185,6 +185,9 @@ func (s *Spool) expired() (o *object, wait time.Duration, wake <-chan struct{}) 
 	short := s.pending+s.kept > s.cfg.HighWater
 	for e := s.done.Front(); e != nil; e = e.Next() {
 		o := e.Value.(*object)
+		if s.cfg.Keep(o.info.Name) {
+			continue
+		}
 		if wait := o.since.Add(grace).Sub(now); wait > 0 && !short {
 			return nil, wait, s.wake
 		}

@@ -115,7 +115,10 @@ type Receipt struct {
 	Waived     bool      `json:"waived,omitempty"`     // there is none, and that is meant so
 }
 
-func receiptName(root seal.Key) string { return "backup/" + root.ID().String() }
+// Prefix is that of the names of receipts.
+const Prefix = "backup/"
+
+func receiptName(root seal.Key) string { return Prefix + root.ID().String() }
 
 func receiptHeader(root seal.Key) seal.Header {
 	return seal.Header{Version: seal.Version, Suite: seal.SuiteAES256GCM, Kind: seal.KindFact, Blob: root.ID()}
