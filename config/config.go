@@ -1,9 +1,11 @@
 package config
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"lumen/access"
@@ -46,17 +48,44 @@ type Storage struct {
 
 // Bucket is where objects go from the spool in the data folder.
 type Bucket struct {
-	Endpoint    string   `yaml:"endpoint"` // URL: https://HOST, http://HOST:PORT
-	Region      string   `yaml:"region"`
-	Name        string   `yaml:"name"`
-	Prefix      string   `yaml:"prefix"` // of all keys: empty, or ending in /
-	AccessKey   Secret   `yaml:"access_key"`
-	SecretKey   Secret   `yaml:"secret_key"`
-	VirtualHost bool     `yaml:"virtual_host"` // the bucket's name is in the host's, not in the path
-	Ack         string   `yaml:"ack"`          // spool: success once an object is durable here; bucket: there
-	HighWater   Size     `yaml:"high_water"`   // ingest is refused when so much is waiting for its upload
-	Grace       Duration `yaml:"grace"`        // how long a copy stays here after its upload
-	Workers     int64    `yaml:"workers"`      // uploads at once
+	Endpoint       string   `yaml:"endpoint"`        // HOST, HOST:PORT or https://HOST; http:// is without TLS
+	AllowPlaintext bool     `yaml:"allow_plaintext"` // http:// off the loopback interface, too
+	CA             string   `yaml:"ca"`              // PEM file of who signs the server's certificate; empty: the system's
+	Region         string   `yaml:"region"`
+	Name           string   `yaml:"name"`
+	Prefix         string   `yaml:"prefix"` // of all keys: empty, or ending in /
+	AccessKey      Secret   `yaml:"access_key"`
+	SecretKey      Secret   `yaml:"secret_key"`
+	VirtualHost    bool     `yaml:"virtual_host"` // the bucket's name is in the host's, not in the path
+	Ack            string   `yaml:"ack"`          // spool: success once an object is durable here; bucket: there
+	HighWater      Size     `yaml:"high_water"`   // ingest is refused when so much is waiting for its upload
+	Grace          Duration `yaml:"grace"`        // how long a copy stays here after its upload
+	Workers        int64    `yaml:"workers"`      // uploads at once
+}
+
+// URL is the endpoint with its scheme, which is https where none is given.
+func (b Bucket) URL() string {
+	if b.Endpoint == "" || strings.Contains(b.Endpoint, "://") {
+		return b.Endpoint
+	}
+	return "https://" + b.Endpoint
+}
+
+// Roots are the authorities that may sign the server's certificate; nil means
+// the system's.
+func (b Bucket) Roots() (*x509.CertPool, error) {
+	if b.CA == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(b.CA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificate in PEM form", b.CA)
+	}
+	return pool, nil
 }
 
 // Audit is the shape of the journal's files.

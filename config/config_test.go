@@ -1,7 +1,10 @@
 package config_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -80,7 +83,7 @@ http:
 storage:
   min_free: much
   min_free_percent: 100
-  bucket: {endpoint: "s3.example", prefix: x, access_key: "env:LUMEN_NOT_SET", secret_key: hunter2, ack: never, workers: 0, virtual_host: maybe}
+  bucket: {endpoint: "http://s3.example", ca: /none/ca.pem, high_water: 1MiB, prefix: x, access_key: "env:LUMEN_NOT_SET", secret_key: hunter2, ack: never, workers: 0, virtual_host: maybe}
 audit:
   segment_size: 1KiB
   reserve: 0
@@ -112,7 +115,7 @@ destinations:
 	want := map[string]int{
 		"--http": 0, "data": 1, "colour": 2, "shutdown_timeout": 3, "dimse.listen": 7, "dimse.ae_title": 6, "http.hosts": 10,
 		"storage.min_free": 12, "storage.min_free_percent": 13,
-		"storage.bucket.endpoint": 14, "storage.bucket.name": 14, "storage.bucket.prefix": 14, "storage.bucket.access_key": 14,
+		"storage.bucket.endpoint": 14, "storage.bucket.ca": 14, "storage.bucket.high_water": 14, "storage.bucket.name": 14, "storage.bucket.prefix": 14, "storage.bucket.access_key": 14,
 		"storage.bucket.secret_key": 14, "storage.bucket.ack": 14, "storage.bucket.workers": 14, "storage.bucket.virtual_host": 14,
 		"audit.segment_size": 16, "audit.reserve": 17, "keys.root": 19,
 		"log.level": 21, "log.format": 22, "limits.object": 23, "limits.idle": 23, "limits.accept_pdu": 23,
@@ -152,6 +155,48 @@ func TestMissingFilesAreReported(t *testing.T) {
 		if _, err := config.Load(write(t, "keys: {root: \""+root+"\"}\n"), config.Flags{}); err == nil || !strings.Contains(err.Error(), ":1: keys.root: ") {
 			t.Errorf("%s: %v", root, err)
 		}
+	}
+}
+
+func TestBucketEndpoints(t *testing.T) {
+	t.Setenv("LUMEN_TEST_KEY", "k")
+	for endpoint, want := range map[string]string{
+		"s3.example": "https://s3.example", "s3.example:9000": "https://s3.example:9000", "https://s3.example/": "https://s3.example/",
+		"http://127.0.0.1:9000": "http://127.0.0.1:9000", "http://localhost:9000": "http://localhost:9000", "http://[::1]:9": "http://[::1]:9",
+		"http://s3.example": "", "https://s3.example/bucket": "", "ftp://s3.example": "", "https://": "", "https://key:secret@s3.example": "",
+	} {
+		text := "storage: {bucket: {endpoint: \"" + endpoint + "\", name: b, access_key: \"env:LUMEN_TEST_KEY\", secret_key: \"env:LUMEN_TEST_KEY\"}}\n"
+		c, err := config.Load(write(t, text), config.Flags{})
+		if (want == "") != (err != nil) || c.Storage.Bucket.URL() != want {
+			t.Errorf("%s: %q, %v", endpoint, c.Storage.Bucket.URL(), err)
+		}
+		text = strings.Replace(text, "name:", "allow_plaintext: true, name:", 1)
+		if _, err := config.Load(write(t, text), config.Flags{}); endpoint == "http://s3.example" && err != nil {
+			t.Errorf("plaintext that is allowed: %v", err)
+		}
+	}
+}
+
+func TestBucketAuthority(t *testing.T) {
+	t.Setenv("LUMEN_TEST_KEY", "k")
+	load := func(ca string) (config.Config, error) {
+		return config.Load(write(t, "storage: {bucket: {endpoint: s3, name: b, ca: "+ca+", access_key: \"env:LUMEN_TEST_KEY\", secret_key: \"env:LUMEN_TEST_KEY\"}}\n"), config.Flags{})
+	}
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	c, err := load(write(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := c.Storage.Bucket.Roots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Certificate().Verify(x509.VerifyOptions{Roots: roots}); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(write(t, "no certificate")); err == nil || !strings.Contains(err.Error(), ":1: storage.bucket.ca: ") {
+		t.Errorf("a file without a certificate: %v", err)
 	}
 }
 

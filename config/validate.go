@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,18 +58,29 @@ func validate(c *Config, problem func(key, format string, args ...any)) {
 	validateAEs(c, problem)
 }
 
+// minHighWater leaves room for some images at least.
+const minHighWater = 64 << 20
+
+var bucketPrefix = regexp.MustCompile(`^(?:[a-z0-9-]{1,64}/){0,8}$`)
+
 func validateBucket(b Bucket, problem func(key, format string, args ...any)) {
 	if b.Endpoint == "" {
 		return
 	}
-	if u, err := url.Parse(b.Endpoint); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		problem("storage.bucket.endpoint", "%q is not https://HOST or http://HOST:PORT", b.Endpoint)
+	switch u, err := url.Parse(b.URL()); {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "":
+		problem("storage.bucket.endpoint", "write HOST, HOST:PORT or http://HOST:PORT, without a path or a key") // which it may hold
+	case u.Scheme == "http" && !b.AllowPlaintext && !loopbackHost(u.Hostname()):
+		problem("storage.bucket.endpoint", "without TLS others can see and change what goes to the bucket: use https, or set allow_plaintext")
+	}
+	if _, err := b.Roots(); err != nil {
+		problem("storage.bucket.ca", "%s", err)
 	}
 	if b.Name == "" {
 		problem("storage.bucket.name", "the bucket needs a name")
 	}
-	if b.Prefix != "" && !strings.HasSuffix(b.Prefix, "/") {
-		problem("storage.bucket.prefix", "%q does not end in /", b.Prefix)
+	if !bucketPrefix.MatchString(b.Prefix) {
+		problem("storage.bucket.prefix", "%q is not empty, nor of lower-case letters, digits, - and /, ending in /", b.Prefix)
 	}
 	for key, s := range map[string]Secret{"storage.bucket.access_key": b.AccessKey, "storage.bucket.secret_key": b.SecretKey} {
 		if s.isZero() {
@@ -78,6 +90,9 @@ func validateBucket(b Bucket, problem func(key, format string, args ...any)) {
 		}
 	}
 	oneOf("storage.bucket.ack", b.Ack, []string{"spool", "bucket"}, problem)
+	if b.HighWater < minHighWater {
+		problem("storage.bucket.high_water", "%s is less than %s", b.HighWater, Size(minHighWater))
+	}
 	if b.Workers < 1 || b.Workers > 64 {
 		problem("storage.bucket.workers", "%d is not between 1 and 64", b.Workers)
 	}
@@ -117,14 +132,19 @@ func loopback(addr string) error {
 	if err != nil || !validPort(port) {
 		return fmt.Errorf("%q is not HOST:PORT", addr)
 	}
-	ip, err := netip.ParseAddr(host)
+	_, err = netip.ParseAddr(host)
 	switch {
-	case host == "localhost", err == nil && ip.Unmap().IsLoopback():
+	case loopbackHost(host):
 		return nil
 	case host != "" && err != nil:
 		return fmt.Errorf("%q is neither an IP address nor localhost", host)
 	}
 	return fmt.Errorf("%q is not on the loopback interface: without TLS this node listens nowhere else", addr)
+}
+
+func loopbackHost(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 func validPort(port string) bool {

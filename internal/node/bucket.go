@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"lumen/config"
@@ -13,13 +15,16 @@ import (
 	"lumen/store/blob/s3"
 	"lumen/store/blob/spool"
 	"lumen/store/blob/stage"
+	"lumen/store/seal"
+	"lumen/store/seal/backup"
 )
 
-// How long the bucket's probe may take, and how old an upload in parts must be
-// to have been left by a process that is gone.
 const (
 	probeTimeout = 30 * time.Second
-	staleUpload  = 24 * time.Hour
+	probeAgain   = 30 * time.Second // after a start without the bucket
+	// staleUpload is how old an upload in parts must be to have been left by a
+	// process that is gone; the bucket may have other users.
+	staleUpload = 24 * time.Hour
 )
 
 // openBlobs opens where objects are: DIR/blobs, or a bucket with DIR/spool
@@ -42,12 +47,25 @@ func (n *node) openBlobs(ctx context.Context) error {
 		n.blobs = local
 		return err
 	}
-	remote, err := openBucket(ctx, bucket)
+	return n.openSpool(ctx, local)
+}
+
+// openSpool puts local before the bucket. What an archive cannot be opened
+// without stays local for good, so that a node starts while its bucket is away:
+// but not the first time, when nobody knows what the bucket holds.
+func (n *node) openSpool(ctx context.Context, local store.Blobs) error {
+	bucket := n.config.Storage.Bucket
+	remote, err := newBucket(bucket)
 	if err != nil {
-		return err
+		return fmt.Errorf("configure the bucket: %w", err)
+	}
+	away := probe(ctx, remote)
+	var trouble *s3.ProbeError
+	if away != nil && !(errors.As(away, &trouble) && trouble.Away()) {
+		return away
 	}
 	cfg := spool.Config{
-		Local: local, Remote: remote, HighWater: int64(bucket.HighWater), Grace: time.Duration(bucket.Grace),
+		Local: local, Remote: remote, HighWater: int64(bucket.HighWater), Grace: time.Duration(bucket.Grace), Keep: staysHere,
 		Workers: int(bucket.Workers), Logger: n.log, Registerer: n.registry, Fatal: exitOn(n.log),
 	}
 	if cfg.Grace == 0 {
@@ -62,7 +80,81 @@ func (n *node) openBlobs(ctx context.Context) error {
 	}
 	n.blobs = s
 	n.onClose(func(context.Context) error { return s.Close() })
+	err = away
+	if err == nil {
+		err = fetchKeys(ctx, s, remote)
+	}
+	switch {
+	case err != nil && !s.Fetched():
+		return fmt.Errorf("the bucket is needed for the first start with it: %w", err)
+	case err != nil:
+		n.log.Warn("the bucket is away: what is received waits in the spool, what is only in the bucket cannot be read", "error", err)
+	}
+	n.tendBucket(ctx, remote, away != nil)
 	return nil
+}
+
+// staysHere chooses the objects that stay in the spool after their upload.
+func staysHere(name string) bool {
+	return seal.IsTenantKey(name) || strings.HasPrefix(name, backup.Prefix)
+}
+
+// fetchKeys copies what stays here of what another machine has put into the
+// bucket.
+func fetchKeys(ctx context.Context, s *spool.Spool, remote *s3.Blobs) error {
+	prefixes, err := seal.TenantKeyPrefixes(ctx, remote)
+	if err != nil {
+		return fmt.Errorf("look for keys in the bucket: %w", err)
+	}
+	return s.Fetch(ctx, append(prefixes, backup.Prefix)...)
+}
+
+// tendBucket ends uploads in parts that were given up, now and then every day.
+// While the bucket is away it tries it again and again.
+func (n *node) tendBucket(ctx context.Context, remote *s3.Blobs, away bool) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	n.onClose(func(context.Context) error {
+		stop()
+		<-done
+		return nil
+	})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			pause := staleUpload
+			if away {
+				pause = probeAgain
+			} else if _, err := remote.AbortUploads(ctx, time.Now().Add(-staleUpload)); err != nil && ctx.Err() == nil {
+				n.log.Warn("old uploads to the bucket were not ended", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			if away {
+				away = n.stillAway(ctx, remote)
+			}
+		}
+	}()
+}
+
+func (n *node) stillAway(ctx context.Context, remote *s3.Blobs) bool {
+	err := probe(ctx, remote)
+	if ctx.Err() != nil {
+		return true
+	}
+	var trouble *s3.ProbeError
+	switch {
+	case err == nil:
+		n.log.Info("the bucket is back")
+	case errors.As(err, &trouble) && trouble.Away():
+		n.log.Warn("the bucket is still away", "error", err)
+	default:
+		n.log.Error("the bucket is back, but not as it should be", "error", err)
+	}
+	return err != nil
 }
 
 // logSegments is how many segments the write log has.
@@ -97,31 +189,34 @@ func (n *node) openLocal(ctx context.Context, place string) (store.Blobs, error)
 	return log, nil
 }
 
-// openBucket connects to the bucket and tries everything that an archive does
-// there, so that what is wrong is said now and in words.
-func openBucket(ctx context.Context, b config.Bucket) (*s3.Blobs, error) {
+// newBucket makes the client of a bucket. It does not connect.
+func newBucket(b config.Bucket) (*s3.Blobs, error) {
 	access, err := b.AccessKey.Read()
 	if err != nil {
-		return nil, fmt.Errorf("storage.bucket.access_key: %w", err)
+		return nil, fmt.Errorf("access key: %w", err)
 	}
 	secret, err := b.SecretKey.Read()
 	if err != nil {
-		return nil, fmt.Errorf("storage.bucket.secret_key: %w", err)
+		return nil, fmt.Errorf("secret key: %w", err)
 	}
-	remote, err := s3.New(s3.Config{
-		Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Name, Prefix: b.Prefix,
-		AccessKey: access, SecretKey: secret, VirtualHost: b.VirtualHost,
-	})
+	roots, err := b.Roots()
 	if err != nil {
-		return nil, fmt.Errorf("configure the bucket: %w", err)
+		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
+	return s3.New(s3.Config{
+		Endpoint: b.URL(), Region: b.Region, Bucket: b.Name, Prefix: b.Prefix,
+		AccessKey: access, SecretKey: secret, VirtualHost: b.VirtualHost,
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+	})
+}
+
+// probe tries everything that an archive does in its bucket, so that what is
+// wrong is said at once and in words.
+func probe(ctx context.Context, remote *s3.Blobs) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if err := remote.Probe(ctx); err != nil {
-		return nil, fmt.Errorf("probe the bucket: %w", err)
+		return fmt.Errorf("try the bucket: %w", err)
 	}
-	if _, err := remote.AbortUploads(ctx, time.Now().Add(-staleUpload)); err != nil {
-		return nil, fmt.Errorf("end old uploads to the bucket: %w", err)
-	}
-	return remote, nil
+	return nil
 }

@@ -275,10 +275,17 @@ func (n *node) dimseServer() (*scp.Server, error) {
 	})
 }
 
+// errNoBackup: what a bucket is for, to survive this machine, it does not do
+// without the root key.
+var errNoBackup = errors.New("the root key of what goes to the bucket is on this machine alone: run lumen keys backup, or waive it")
+
 // ready is nil while the node can serve.
 func (n *node) ready() error {
 	if err := n.tenant.Err(); err != nil {
 		return store.ErrJournal // its cause is in the log
+	}
+	if n.config.Storage.Bucket.Endpoint != "" && !n.backedUp.Load() {
+		return errNoBackup
 	}
 	return nil
 }

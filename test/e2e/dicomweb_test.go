@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -40,35 +41,44 @@ func (n *node) get(url, accept string) (*http.Response, []byte) {
 // retrieve gets url as stored and returns its parts.
 func (n *node) retrieve(url string) [][]byte {
 	n.t.Helper()
+	parts, err := n.tryRetrieve(url)
+	if err != nil {
+		n.t.Errorf("WADO-RS: %v", err)
+		return nil
+	}
+	return parts
+}
+
+// tryRetrieve gets url as stored; an answer that breaks off is an error.
+func (n *node) tryRetrieve(url string) ([][]byte, error) {
 	rq, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, url, nil)
 	if err != nil {
-		n.t.Fatal(err)
+		return nil, err
 	}
 	rq.Header.Set("Accept", asStored)
 	rsp, err := http.DefaultClient.Do(rq)
 	if err != nil {
-		n.t.Fatal(err)
+		return nil, err
 	}
 	defer rsp.Body.Close()
 	if rsp.StatusCode != http.StatusOK {
-		n.t.Errorf("WADO-RS answers %s", rsp.Status)
-		return nil
+		return nil, fmt.Errorf("the answer is %s", rsp.Status)
 	}
 	_, params, err := mime.ParseMediaType(rsp.Header.Get("Content-Type"))
 	if err != nil {
-		n.t.Fatal(err)
+		return nil, err
 	}
 	var parts [][]byte
 	for r := multipart.NewReader(rsp.Body, params["boundary"]); ; {
 		part, err := r.NextRawPart()
 		if err == io.EOF {
-			return parts
+			return parts, nil
 		} else if err != nil {
-			n.t.Fatal(err)
+			return nil, err
 		}
 		b, err := io.ReadAll(part)
 		if err != nil {
-			n.t.Fatal(err)
+			return nil, err
 		}
 		parts = append(parts, b)
 	}

@@ -80,16 +80,43 @@ func newNode(t *testing.T, dir, settings string) *node {
 	return n
 }
 
-// startNode makes a node and starts it.
+// startNode makes a node and starts it. With a bucket it is not ready before
+// somebody has decided about a backup of its root key.
 func startNode(t *testing.T, settings string) *node {
 	t.Helper()
 	n := newNode(t, "", settings)
-	n.start()
+	n.launch()
+	if strings.Contains(settings, "bucket:") {
+		n.expect(0, "", "keys", "backup", "--waive")
+	}
+	n.untilReady()
 	return n
 }
 
 // start runs the node until it is ready.
 func (n *node) start() {
+	n.t.Helper()
+	n.launch()
+	n.untilReady()
+}
+
+func (n *node) untilReady() {
+	n.t.Helper()
+	n.until("the node is ready", startTimeout, func() bool { return n.readiness() == http.StatusOK })
+}
+
+// readiness is the status that /readyz answers with, 0 when nobody listens.
+func (n *node) readiness() int {
+	rsp, err := http.Get("http://" + n.http + "/readyz")
+	if err != nil {
+		return 0
+	}
+	rsp.Body.Close()
+	return rsp.StatusCode
+}
+
+// launch runs the node until it listens.
+func (n *node) launch() {
 	n.t.Helper()
 	addrFile := filepath.Join(n.data, "run", "addr.json")
 	os.Remove(addrFile)
@@ -103,7 +130,7 @@ func (n *node) start() {
 		cmd.Wait()
 		close(exited)
 	}(n.cmd, n.exited)
-	n.until("the node is ready", startTimeout, func() bool {
+	n.until("the node listens", startTimeout, func() bool {
 		text, err := os.ReadFile(addrFile)
 		if err != nil {
 			return false
@@ -113,12 +140,7 @@ func (n *node) start() {
 			return false
 		}
 		n.dimse, n.http = a.DIMSE, a.HTTP
-		rsp, err := http.Get("http://" + n.http + "/readyz")
-		if err != nil {
-			return false
-		}
-		rsp.Body.Close()
-		return rsp.StatusCode == http.StatusOK
+		return true
 	})
 }
 
