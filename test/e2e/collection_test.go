@@ -37,7 +37,7 @@ func TestCollectionGoesInAndComesOut(t *testing.T) {
 // inAndOut runs samples through a node of their own.
 func inAndOut(t *testing.T, settings string, round []*sample) {
 	t.Helper()
-	sink := startReceiver(t, freePort(t), "SINK")
+	sink := startReceiver(t, "SINK")
 	n := startNode(t, settings+fmt.Sprintf("destinations:\n- {title: SINK, address: \"127.0.0.1:%s\"}\n", sink.port))
 	_, port := n.hostPort()
 	kept := slices.Clone(round)

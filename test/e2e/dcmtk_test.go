@@ -45,32 +45,47 @@ type receiver struct {
 }
 
 // startReceiver starts `storescp +B` with a title and further options.
-func startReceiver(t *testing.T, port, title string, options ...string) receiver {
+func startReceiver(t *testing.T, title string, options ...string) receiver {
 	t.Helper()
 	needs(t, "storescp")
-	r := receiver{dir: t.TempDir(), port: port}
+	for range 3 { // somebody else may be given the free port before storescp has it
+		if r, ok := tryReceiver(t, title, options); ok {
+			return r
+		}
+	}
+	t.Fatal("storescp does not listen")
+	return receiver{}
+}
+
+func tryReceiver(t *testing.T, title string, options []string) (receiver, bool) {
+	t.Helper()
+	r := receiver{dir: t.TempDir(), port: freePort(t)}
 	args := append([]string{"+B", "+xa", "-pm", "-aet", title, "-od", r.dir}, options...)
 	cmd := exec.Command("storescp", append(args, r.port)...)
-	var out logBuffer
-	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	exited := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		<-exited
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		c, err := net.Dial("tcp", "127.0.0.1:"+r.port)
-		if err == nil {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		select {
+		case <-exited:
+			return r, false
+		case <-time.After(20 * time.Millisecond):
+		}
+		if c, err := net.Dial("tcp", "127.0.0.1:"+r.port); err == nil {
 			c.Close()
-			return r
+			return r, true
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("storescp does not listen: %s", out.String())
-		}
-		time.Sleep(10 * time.Millisecond) // another process: there is nothing to wait on
 	}
+	return r, false
 }
 
 // freePort returns a port that was free a moment ago.

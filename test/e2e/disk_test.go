@@ -23,7 +23,7 @@ func TestFullDiskStopsIngestBeforeViewing(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sink := startReceiver(t, freePort(t), "SINK")
+	sink := startReceiver(t, "SINK")
 	n := newNode(t, dir, "storage: {min_free: 6MiB, min_free_percent: 0}\naudit: {segment_size: 256KiB}\n"+
 		"destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n")
 	n.start()

@@ -30,7 +30,7 @@ func TestPlantedValuesAreNowhereInClear(t *testing.T) {
 }
 
 func searchForPlanted(t *testing.T, settings, bucket string) {
-	sink := startReceiver(t, freePort(t), "SINK")
+	sink := startReceiver(t, "SINK")
 	n := startNode(t, settings+"destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n- {title: GONE, address: \"127.0.0.1:1\"}\n")
 	p := plant(rngFor(t))
 	dir := t.TempDir()

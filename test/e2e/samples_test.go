@@ -56,7 +56,7 @@ func samples(t *testing.T) []*sample {
 		ch := make(chan *sample)
 		var workers sync.WaitGroup
 		for range 2 {
-			r := startReceiver(t, freePort(t), "ORACLE")
+			r := startReceiver(t, "ORACLE")
 			workers.Go(func() {
 				for s := range ch {
 					s.ask(t, r)

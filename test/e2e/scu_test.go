@@ -9,7 +9,7 @@ import (
 
 // Our client talks to others' nodes, and sends files as they are.
 func TestClientCommands(t *testing.T) {
-	sink := startReceiver(t, freePort(t), "SINK")
+	sink := startReceiver(t, "SINK")
 	peer := "SINK@127.0.0.1:" + sink.port
 	lumen := func(args ...string) (string, int) {
 		t.Helper()

@@ -26,7 +26,7 @@ const (
 // node's anonymous memory grows by 32 MiB at most.
 func TestVideoInConstantMemory(t *testing.T) {
 	needs(t, "movescu", "storescp")
-	sink := startReceiver(t, freePort(t), "SINK", "--ignore")
+	sink := startReceiver(t, "SINK", "--ignore")
 	n := startNode(t, "destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n")
 	n.warmUp(t)
 
