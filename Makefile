@@ -36,6 +36,9 @@ crash: ## 50 times kill -9 under load
 fuzz: ## every fuzz target, FUZZTIME=5s each
 	scripts/fuzz
 
+soak: ## 10 million executions of the fuzz targets of package dicom, at most SOAK_TIME=7200 seconds
+	scripts/soak ./dicom
+
 generate: ## the DICOM tables, from DCMTK's dictionary
 	$(GO) generate ./...
 

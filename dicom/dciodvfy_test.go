@@ -18,13 +18,13 @@ import (
 func TestDciodvfyFindsNothingNew(t *testing.T) {
 	dciodvfy := tool(t, "dciodvfy")
 	explicit := syntax(t, dicom.ExplicitVRLittleEndian)
-	for i, e := range shareddata.Valid(t) {
+	for _, e := range shareddata.Valid(t) {
 		m, ts, body, err := open(e.Bytes(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i%3 != 0 || ts.Encapsulated || ts.Deflated || ts.ImplicitVR || len(body) > 512<<10 || m.MediaStorageSOPClassUID == dict.UIDMediaStorageDirectoryStorage {
-			continue // a third of those that can be encoded; a VR that is new in explicit VR is news
+		if ts.Encapsulated || ts.Deflated || ts.ImplicitVR || len(body) > 512<<10 || m.MediaStorageSOPClassUID == dict.UIDMediaStorageDirectoryStorage {
+			continue // only what we can encode; a VR that is new in explicit VR is news
 		}
 		d, err := dicom.ParseDataSet(body, ts)
 		if err != nil {

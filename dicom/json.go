@@ -59,11 +59,7 @@ func (w *jsonWriter) dataSet(d *DataSet) {
 		if !first {
 			w.b = append(w.b, ',')
 		}
-		w.b = append(w.b, '"')
-		w.b = append(w.b, hexTag(e.Tag)...)
-		w.b = append(w.b, `":{"vr":"`...)
-		w.b = append(w.b, e.VR.String()...)
-		w.b = append(w.b, '"')
+		w.key(e.Tag, e.VR)
 		if !w.value(d, e) {
 			w.b = w.b[:mark]
 			continue
@@ -72,6 +68,15 @@ func (w *jsonWriter) dataSet(d *DataSet) {
 		first = false
 	}
 	w.b = append(w.b, '}')
+}
+
+// key opens the object of an attribute and writes its VR.
+func (w *jsonWriter) key(t Tag, vr VR) {
+	w.b = append(w.b, '"')
+	w.b = append(w.b, hexTag(t)...)
+	w.b = append(w.b, `":{"vr":"`...)
+	w.b = append(w.b, vr.String()...)
+	w.b = append(w.b, '"')
 }
 
 // value writes what follows the VR; false leaves the attribute out.

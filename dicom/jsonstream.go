@@ -1,0 +1,186 @@
+package dicom
+
+import (
+	"io"
+
+	"lumen/dicom/dict"
+)
+
+// WriteJSON writes the data set that r is at the start of as an object of the
+// DICOM JSON model, as [AppendJSON] does, but element by element and in the
+// order of the stream: what a header takes that is too large for a [DataSet],
+// as those of enhanced multi-frame objects are, is the memory of its longest
+// value. Values longer than maxValue bytes count as omitted. Pixel data of the
+// data set itself does so too, and what follows it is not read: this is the
+// metadata of PS3.18 section 10.4.1.1.2. Of elements with the same tag the first
+// one counts; sequences nested deeper than [Limits] allow are left out.
+//
+// On an error, part of the object may have been written.
+func WriteJSON(w io.Writer, r *Reader, opt JSONOptions, maxValue int) error {
+	s := jsonStream{jsonWriter: jsonWriter{opt: opt}, dst: w, r: r, maxValue: maxValue}
+	if err := s.dataSet(&DataSet{}); err != nil {
+		return err
+	}
+	return s.flush(0)
+}
+
+type jsonStream struct {
+	jsonWriter
+	dst      io.Writer
+	r        *Reader
+	maxValue int
+}
+
+const jsonStreamBuffer = 32 << 10
+
+// flush writes what there is when that is more than atMost bytes.
+func (s *jsonStream) flush(atMost int) error {
+	if len(s.b) <= atMost {
+		return nil
+	}
+	_, err := s.dst.Write(s.b)
+	s.b = s.b[:0]
+	return err
+}
+
+// dataSet writes the elements up to the end of the item or the data set. d has
+// nothing in it but, later, the character set and one element at a time.
+func (s *jsonStream) dataSet(d *DataSet) error {
+	var seen tagSet
+	s.b = append(s.b, '{')
+	for first := true; ; {
+		t, err := s.r.Next()
+		if err == io.EOF || err == nil && t.Kind == ItemEnd {
+			s.b = append(s.b, '}')
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		pixel := t.Depth == 0 && pixelTag(t.Tag)
+		if t.Tag.GroupLength() || !seen.add(t.Tag) || t.Kind == SequenceStart && t.Depth >= s.r.lim.Depth {
+			if err := s.skip(t); err != nil {
+				return err
+			}
+			continue
+		}
+		mark := len(s.b)
+		if !first {
+			s.b = append(s.b, ',')
+		}
+		s.key(t.Tag, t.VR)
+		written, err := s.element(d, t, pixel)
+		switch {
+		case err != nil:
+			return err
+		case written:
+			s.b = append(s.b, '}')
+			first = false
+		default:
+			s.b = s.b[:mark]
+		}
+		if pixel {
+			s.b = append(s.b, '}')
+			return nil
+		}
+		if err := s.flush(jsonStreamBuffer); err != nil {
+			return err
+		}
+	}
+}
+
+// element writes what follows the VR; false leaves the attribute out.
+func (s *jsonStream) element(d *DataSet, t Token, pixel bool) (bool, error) {
+	e := Element{Tag: t.Tag, VR: t.VR, Offset: t.Offset, Length: t.Length}
+	switch {
+	case t.Kind == SequenceStart:
+		return true, s.sequence(d, t)
+	case pixel:
+		return s.bulk(e), nil
+	case t.Kind == FragmentsStart:
+		return s.bulk(e), s.skip(t)
+	case t.Length > int64(s.maxValue):
+		return s.bulk(e), nil
+	}
+	value, err := s.r.Value(s.maxValue)
+	if err != nil {
+		return false, err
+	}
+	if t.Length > 0 {
+		e.Value = value
+	}
+	if t.Tag == dict.SpecificCharacterSet {
+		e.VR, e.Value = dict.CS, append([]byte(nil), value...)
+		d.Set(e)
+		return s.value(d, e), nil
+	}
+	d.Set(e)
+	written := s.value(d, e)
+	d.Delete(t.Tag)
+	return written, nil
+}
+
+func (s *jsonStream) sequence(d *DataSet, sequence Token) error {
+	s.path = append(s.path, PathStep{Tag: sequence.Tag})
+	for n := 0; ; n++ {
+		t, err := s.r.Next()
+		if err != nil {
+			return err
+		}
+		if t.Kind != ItemStart { // its end
+			if n > 0 {
+				s.b = append(s.b, ']')
+			}
+			s.path = s.path[:len(s.path)-1]
+			return nil
+		}
+		if n == 0 {
+			s.b = append(s.b, `,"Value":[`...)
+		} else {
+			s.b = append(s.b, ',')
+		}
+		s.path[len(s.path)-1].Item = n
+		if err := s.dataSet(&DataSet{outer: d}); err != nil {
+			return err
+		}
+	}
+}
+
+// skip reads to the end of what t starts.
+func (s *jsonStream) skip(t Token) error {
+	for t.Kind == SequenceStart || t.Kind == FragmentsStart {
+		end, err := s.r.Next()
+		if err != nil {
+			return err
+		}
+		if end.Depth == t.Depth && (end.Kind == SequenceEnd || end.Kind == FragmentsEnd) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// tagSet holds the tags of a data set. They come in order as a rule: then the
+// last one tells.
+type tagSet struct {
+	list   []Tag
+	random map[Tag]struct{} // once they did not
+}
+
+// add reports whether t is new.
+func (s *tagSet) add(t Tag) bool {
+	if n := len(s.list); s.random == nil && (n == 0 || s.list[n-1] < t) {
+		s.list = append(s.list, t)
+		return true
+	}
+	if s.random == nil {
+		s.random = make(map[Tag]struct{}, len(s.list))
+		for _, old := range s.list {
+			s.random[old] = struct{}{}
+		}
+		s.list = nil
+	}
+	_, old := s.random[t]
+	s.random[t] = struct{}{}
+	return !old
+}
