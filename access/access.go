@@ -73,9 +73,13 @@ type Principal struct {
 // Can reports whether p has every right in r.
 func (p Principal) Can(r Right) bool { return p.Rights&r == r }
 
-// LogValue keeps log lines short; a principal's name is a configured AE title
-// or a user, never a patient.
+// LogValue keeps log lines short. The name of an AE is configured and that of a
+// user is the system's, but a local peer calls itself what it likes: that stays
+// out of logs.
 func (p Principal) LogValue() slog.Value {
+	if p.Kind == KindLocal {
+		return slog.StringValue(string(p.Kind))
+	}
 	return slog.StringValue(string(p.Kind) + ":" + p.Name)
 }
 

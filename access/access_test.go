@@ -8,6 +8,21 @@ import (
 	"lumen/access"
 )
 
+// A peer on the loopback interface chooses its title: it may be anything.
+func TestLogsHoldNoTitleFromTheWire(t *testing.T) {
+	local, err := access.Policy{}.ForAE("DOE^JOHN", netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := local.LogValue().String(); v != "local" {
+		t.Errorf("a local peer is logged as %q", v)
+	}
+	configured := access.Principal{Kind: access.KindAE, Name: "TOWER1"}
+	if v := configured.LogValue().String(); v != "ae:TOWER1" {
+		t.Errorf("a configured AE is logged as %q", v)
+	}
+}
+
 func TestForAE(t *testing.T) {
 	tower := access.AE{Title: "TOWER1", Rights: access.Echo | access.Store,
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
