@@ -133,6 +133,7 @@ func (s *server) handle(route, protocol string, serve func(*exchange) error) htt
 		h := w.Header()
 		h.Set("Cache-Control", "private, no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin") // no page elsewhere embeds an answer
 
 		err := s.serve(x, serve)
 		status, cut := x.finish(err)

@@ -108,6 +108,9 @@ func TestTransferSyntaxOfInstances(t *testing.T) {
 			if !bytes.Equal(dataSet(t, file, c.i, c.syntax), c.i.data) {
 				t.Error("data set differs")
 			}
+			if a.header.Get("Cross-Origin-Resource-Policy") != "same-origin" {
+				t.Error("pages elsewhere may embed it")
+			}
 			if a.header.Get("Cache-Control") != "private, no-store" {
 				t.Errorf("Cache-Control %q", a.header.Get("Cache-Control"))
 			}
