@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -399,5 +400,25 @@ func TestAClosedIndexSaysSo(t *testing.T) {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("search: %v", err)
 		}
+	}
+}
+
+// A study's record is opened and written with each of its instances, so what a
+// peer makes up must not make it grow without end.
+func TestMadeUpModalitiesAreBounded(t *testing.T) {
+	db := fresh(t)
+	long := strings.Repeat("X", 2000)
+	put(t, db, 1, row("1", "1.0", "1.0.1", dict.Modality, long))
+	for i := 1; i < 300; i++ {
+		series := fmt.Sprintf("1.%d", i)
+		put(t, db, store.Position(i+1), row("1", series, series+".1", dict.Modality, fmt.Sprintf("M%03d", i)))
+	}
+	m := search(t, db, query(t, store.StudyLevel, dict.ModalitiesInStudy, "", dict.NumberOfStudyRelatedSeries, ""))
+	if len(m) != 1 {
+		t.Fatalf("%d studies", len(m))
+	}
+	got := m[0].Attributes.Strings(dict.ModalitiesInStudy)
+	if len(got) != 128 || slices.Contains(got, long) || m[0].Attributes.String(dict.NumberOfStudyRelatedSeries) != "300" {
+		t.Errorf("%d modalities in %s series", len(got), m[0].Attributes.String(dict.NumberOfStudyRelatedSeries))
 	}
 }

@@ -14,8 +14,12 @@ import (
 // recordFormat is the first byte of every study, series and patient record.
 const recordFormat = 1
 
-// tally counts how often each of a few values occurs, sorted by value.
+// tally counts how often each of a few values occurs, sorted by value. Past
+// maxTally of them it knows no more: a peer can send any number, and the record
+// is written with every instance.
 type tally []counted
+
+const maxTally = 128
 
 type counted struct {
 	value string
@@ -25,7 +29,7 @@ type counted struct {
 func (t *tally) add(value string, by int64) {
 	i, found := slices.BinarySearchFunc(*t, value, func(c counted, v string) int { return strings.Compare(c.value, v) })
 	if !found {
-		if by <= 0 {
+		if by <= 0 || len(*t) == maxTally {
 			return
 		}
 		*t = slices.Insert(*t, i, counted{value: value})

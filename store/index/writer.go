@@ -355,11 +355,16 @@ func (r *studyRecord) addModality(modality string, by int64) {
 	}
 }
 
-// modality returns the series' modality, "" when it has none.
+// maxModality is what a value of VR CS has at most (PS3.5 section 6.2).
+const maxModality = 16
+
+// modality returns the series' modality, "" when it has none or one that is none.
 func (r *seriesRecord) modality() string {
 	for a := range attributes(r.attributes) {
 		if a.tag == dict.Modality {
-			return string(trimASCII(a.value))
+			if m := trimASCII(a.value); len(m) <= maxModality {
+				return string(m)
+			}
 		}
 	}
 	return ""
