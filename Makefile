@@ -39,7 +39,7 @@ fuzz: ## every fuzz target, FUZZTIME=5s each
 soak: ## 10 million executions of the fuzz targets of package dicom, at most SOAK_TIME=7200 seconds
 	scripts/soak ./dicom
 
-generate: ## the DICOM tables, from DCMTK's dictionary
+generate: ## the DICOM tables, from DCMTK's dictionary, and those of the conformance statement
 	$(GO) generate ./...
 
 bench: build ## measure beside Orthanc, storescp and nginx on this machine

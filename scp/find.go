@@ -109,11 +109,7 @@ func (s *Server) answer(ctx context.Context, l level, q *store.Query, matches it
 
 // identifier completes a match with what every answer has (PS3.4 C.4.1.1.3.2).
 func (s *Server) identifier(l level, d *dicom.DataSet) *dicom.DataSet {
-	for name, of := range levels {
-		if of == l {
-			d.SetString(dict.QueryRetrieveLevel, name)
-		}
-	}
+	d.SetString(dict.QueryRetrieveLevel, l.String())
 	d.SetString(dict.RetrieveAETitle, s.cfg.AETitle)
 	if l == levelPatient {
 		onlyPatient(d)

@@ -31,6 +31,33 @@ var classes = [...]struct {
 		dict.UIDPatientStudyOnlyQueryRetrieveInformationModelMove, dict.UIDPatientStudyOnlyQueryRetrieveInformationModelGet},
 }
 
+// Model is a query/retrieve information model that is offered, for the
+// conformance statement.
+type Model struct {
+	Find, Move, Get string   // SOP classes
+	Levels          []string // as in Query/Retrieve Level (0008,0052), the top first
+}
+
+// Models lists the information models that a [Server] offers.
+func Models() []Model {
+	var list []Model
+	for _, c := range classes {
+		m := Model{Find: c.find, Move: c.move, Get: c.get}
+		for l := levelPatient; l <= levelImage; l++ {
+			if c.model.has(l) {
+				m.Levels = append(m.Levels, l.String())
+			}
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+// has reports whether a level is one of the model.
+func (m model) has(l level) bool {
+	return (l > levelPatient || m != studyRoot) && (l <= levelStudy || m != patientStudyOnly)
+}
+
 func findClasses() (list []string) {
 	for _, c := range classes {
 		list = append(list, c.find)
@@ -73,13 +100,23 @@ const (
 
 var levels = map[string]level{"PATIENT": levelPatient, "STUDY": levelStudy, "SERIES": levelSeries, "IMAGE": levelImage}
 
+// String returns the level as Query/Retrieve Level (0008,0052) names it.
+func (l level) String() string {
+	for name, of := range levels {
+		if of == l {
+			return name
+		}
+	}
+	return ""
+}
+
 // levelOf reads the level of an identifier, and checks that the model has it.
 func levelOf(m model, identifier *dicom.DataSet) (level, error) {
 	l, ok := levels[identifier.String(dict.QueryRetrieveLevel)]
 	switch {
 	case !ok:
 		return 0, mismatch("no valid Query/Retrieve Level")
-	case l == levelPatient && m == studyRoot, l > levelStudy && m == patientStudyOnly:
+	case !m.has(l):
 		return 0, mismatch("the information model does not have this level")
 	}
 	return l, nil

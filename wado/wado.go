@@ -108,36 +108,57 @@ const (
 	stowRS = "STOW-RS"
 )
 
-func (s *server) routes() {
+// Resource is a method of a path under [Prefix] that is served.
+type Resource struct {
+	Method, Path string
+	Protocol     string // "QIDO-RS", "WADO-RS" or "STOW-RS"
+}
+
+// Resources lists what a handler serves, for the conformance statement.
+func Resources() []Resource {
+	var list []Resource
+	for _, r := range new(server).resources() {
+		list = append(list, r.Resource)
+	}
+	return list
+}
+
+type resource struct {
+	Resource
+	serve func(*exchange) error
+}
+
+func (s *server) resources() []resource {
 	const (
 		study    = "/studies/{study}"
 		series   = study + "/series/{series}"
 		instance = series + "/instances/{instance}"
 	)
-	for _, r := range []struct {
-		method, path, protocol string
-		serve                  func(*exchange) error
-	}{
-		{"GET", "/studies", qidoRS, s.search(store.StudyLevel)},
-		{"GET", "/series", qidoRS, s.search(store.SeriesLevel)},
-		{"GET", "/instances", qidoRS, s.search(store.InstanceLevel)},
-		{"GET", study + "/series", qidoRS, s.search(store.SeriesLevel)},
-		{"GET", study + "/instances", qidoRS, s.search(store.InstanceLevel)},
-		{"GET", series + "/instances", qidoRS, s.search(store.InstanceLevel)},
+	return []resource{
+		{Resource{"GET", "/studies", qidoRS}, s.search(store.StudyLevel)},
+		{Resource{"GET", "/series", qidoRS}, s.search(store.SeriesLevel)},
+		{Resource{"GET", "/instances", qidoRS}, s.search(store.InstanceLevel)},
+		{Resource{"GET", study + "/series", qidoRS}, s.search(store.SeriesLevel)},
+		{Resource{"GET", study + "/instances", qidoRS}, s.search(store.InstanceLevel)},
+		{Resource{"GET", series + "/instances", qidoRS}, s.search(store.InstanceLevel)},
 
-		{"GET", study, wadoRS, s.retrieve},
-		{"GET", series, wadoRS, s.retrieve},
-		{"GET", instance, wadoRS, s.retrieve},
-		{"GET", study + "/metadata", wadoRS, s.metadata},
-		{"GET", series + "/metadata", wadoRS, s.metadata},
-		{"GET", instance + "/metadata", wadoRS, s.metadata},
-		{"GET", instance + "/frames/{frames}", wadoRS, s.frames},
-		{"GET", instance + "/bulkdata/{path...}", wadoRS, s.bulkdata},
+		{Resource{"GET", study, wadoRS}, s.retrieve},
+		{Resource{"GET", series, wadoRS}, s.retrieve},
+		{Resource{"GET", instance, wadoRS}, s.retrieve},
+		{Resource{"GET", study + "/metadata", wadoRS}, s.metadata},
+		{Resource{"GET", series + "/metadata", wadoRS}, s.metadata},
+		{Resource{"GET", instance + "/metadata", wadoRS}, s.metadata},
+		{Resource{"GET", instance + "/frames/{frames}", wadoRS}, s.frames},
+		{Resource{"GET", instance + "/bulkdata/{path...}", wadoRS}, s.bulkdata},
 
-		{"POST", "/studies", stowRS, s.storeInstances},
-		{"POST", study, stowRS, s.storeInstances},
-	} {
-		s.mux.Handle(r.method+" "+Prefix+r.path, s.handle(r.method+" "+r.path, r.protocol, r.serve))
+		{Resource{"POST", "/studies", stowRS}, s.storeInstances},
+		{Resource{"POST", study, stowRS}, s.storeInstances},
+	}
+}
+
+func (s *server) routes() {
+	for _, r := range s.resources() {
+		s.mux.Handle(r.Method+" "+Prefix+r.Path, s.handle(r.Method+" "+r.Path, r.Protocol, r.serve))
 	}
 }
 
