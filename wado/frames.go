@@ -79,7 +79,7 @@ func swapUnit(ctx context.Context, instance *store.Instance) (int, error) {
 	if instance.TransferSyntaxUID != dicom.ExplicitVRBigEndian {
 		return 1, nil
 	}
-	header, err := readHeader(ctx, instance, 0)
+	header, _, err := readHeader(ctx, instance, 0)
 	if err != nil {
 		return 0, err
 	}

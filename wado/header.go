@@ -39,12 +39,13 @@ var headerReaders = sync.Pool{New: func() any { return new(dicom.Reader) }}
 
 // readHeader reads an instance's header; values longer than maxValue are
 // omitted, with their place in the stream. The pixel data element is among
-// them.
-func readHeader(ctx context.Context, instance *store.Instance, maxValue int) (*dicom.DataSet, error) {
+// them. It is not whole when it has more elements than a data set in memory may
+// have: then sequences are missing.
+func readHeader(ctx context.Context, instance *store.Instance, maxValue int) (header *dicom.DataSet, whole bool, err error) {
 	ts := syntaxOf(instance.TransferSyntaxUID)
 	src, err := openHeader(ctx, instance, ts)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer src.Close()
 	r := headerReaders.Get().(*dicom.Reader)
@@ -53,21 +54,21 @@ func readHeader(ctx context.Context, instance *store.Instance, maxValue int) (*d
 		r.Reset(strings.NewReader(""), dicom.TransferSyntax{}, dicom.Limits{}) // lets go of src
 		headerReaders.Put(r)
 	}()
-	header, err := dicom.ReadDataSet(r, dicom.ReadOptions{
+	header, err = dicom.ReadDataSet(r, dicom.ReadOptions{
 		Until: firstPixelTag, MaxValue: int64(maxValue), MaxBytes: dicom.DefaultLimits().HeaderBytes,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: header: %w", store.ErrCorrupt, err)
+		return nil, false, fmt.Errorf("%w: header: %w", store.ErrCorrupt, err)
 	}
 	t, err := r.Next()
 	switch {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		return nil, fmt.Errorf("%w: pixel data: %w", store.ErrCorrupt, err)
+		return nil, false, fmt.Errorf("%w: pixel data: %w", store.ErrCorrupt, err)
 	case isPixelData(t.Tag):
 		header.Set(dicom.Element{Tag: t.Tag, VR: t.VR, Offset: t.Offset, Length: t.Length})
 	}
-	return header, nil
+	return header, !r.Findings().Has(dicom.LeftOut), nil
 }
 
 // elementPath leads to a value: a tag, or a tag, an item's number counted from

@@ -2,6 +2,8 @@ package wado
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"strconv"
 	"sync"
 
@@ -26,8 +28,14 @@ func (s *server) metadata(x *exchange) error {
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
 		out := newModelList(x, form, false)
 		err := ahead(x.r.Context(), instances, func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error) {
+			if largeHeader(instance) && !form.multipart {
+				return b, nil // is written when its turn comes
+			}
 			return s.appendMetadata(ctx, b, instance, base, form)
-		}, func(object []byte) error {
+		}, func(instance *store.Instance, object []byte) error {
+			if largeHeader(instance) && !form.multipart {
+				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, base) })
+			}
 			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
 		})
 		if err != nil {
@@ -50,7 +58,7 @@ type rendered struct {
 // ahead renders instances, a few at a time, and emits their objects in order.
 // It returns the first error, after all that it started has ended.
 func ahead(ctx context.Context, instances []*store.Instance,
-	render func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error), emit func([]byte) error) error {
+	render func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error), emit func(*store.Instance, []byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -81,7 +89,7 @@ func ahead(ctx context.Context, instances []*store.Instance,
 		if r.err != nil {
 			return r.err
 		}
-		if err := emit(r.model); err != nil {
+		if err := emit(instances[i], r.model); err != nil {
 			return err
 		}
 		select {
@@ -110,17 +118,53 @@ const maxInMemory = 64 << 10
 
 // appendMetadata appends the object or document of one instance.
 func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string, form offer) ([]byte, error) {
-	header, err := readHeader(ctx, instance, maxInMemory)
+	header, whole, err := readHeader(ctx, instance, maxInMemory)
 	if err != nil {
 		return b, err
 	}
+	if !whole {
+		return b, notAcceptable("metadata of this size is given as application/dicom+json")
+	}
+	return form.appendModel(b, header, s.modelOptions(instance, base))
+}
+
+func (s *server) modelOptions(instance *store.Instance, base string) dicom.JSONOptions {
 	prefix := target{instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.SOPInstanceUID}.url(base) + "/bulkdata"
-	return form.appendModel(b, header, dicom.JSONOptions{
+	return dicom.JSONOptions{
 		MaxInline: s.limits.Inline,
 		BulkDataURI: func(path []dicom.PathStep, e dicom.Element) string {
 			return bulkDataURI(prefix, path, e.Tag)
 		},
-	})
+	}
+}
+
+// largeHeaderSize is above what headers have but those of enhanced multi-frame
+// objects, segmentations, structure sets and the like. What is smaller does not
+// reach the limits of a data set in memory, of elements or of bytes.
+const largeHeaderSize = 512 << 10
+
+// largeHeader reports whether the metadata of an instance is written while its
+// header is read, so that it is whole whatever its size.
+func largeHeader(instance *store.Instance) bool {
+	if instance.BodyOffset < 0 { // deflated, to a sixteenth or so
+		return instance.Size > largeHeaderSize/16
+	}
+	return instance.BodyOffset > largeHeaderSize
+}
+
+// writeMetadata writes the JSON object of one instance in constant memory.
+func (s *server) writeMetadata(ctx context.Context, w io.Writer, instance *store.Instance, base string) error {
+	ts := syntaxOf(instance.TransferSyntaxUID)
+	src, err := openHeader(ctx, instance, ts)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	err = dicom.WriteJSON(w, dicom.NewReader(src, ts, dicom.Limits{}), s.modelOptions(instance, base), maxInMemory)
+	if err != nil {
+		return fmt.Errorf("metadata: %w", err)
+	}
+	return nil
 }
 
 // bulkDataURI is the URL at which bulkdata serves a value.

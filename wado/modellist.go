@@ -1,6 +1,7 @@
 package wado
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 )
@@ -38,6 +39,29 @@ func newModelList(x *exchange, form offer, warn bool) *modelList {
 
 // add appends one object.
 func (a *modelList) add(object func([]byte) ([]byte, error)) (err error) {
+	a.begin()
+	if a.buf, err = object(a.buf); err != nil {
+		return err
+	}
+	return a.flushFull()
+}
+
+// stream appends one object that is too large to be held.
+func (a *modelList) stream(object func(io.Writer) error) error {
+	a.begin()
+	return object(modelWriter{a})
+}
+
+// modelWriter writes a part of an object.
+type modelWriter struct{ a *modelList }
+
+func (w modelWriter) Write(b []byte) (int, error) {
+	w.a.buf = append(w.a.buf, b...)
+	return len(b), w.a.flushFull()
+}
+
+// begin writes what stands before an object.
+func (a *modelList) begin() {
 	a.count++
 	switch {
 	case a.parts != nil:
@@ -47,9 +71,10 @@ func (a *modelList) add(object func([]byte) ([]byte, error)) (err error) {
 	default:
 		a.buf = append(a.buf, ',')
 	}
-	if a.buf, err = object(a.buf); err != nil {
-		return err
-	}
+}
+
+// flushFull sends what is held when it is much.
+func (a *modelList) flushFull() error {
 	limit := a.hold
 	if a.begun {
 		limit = modelChunk
