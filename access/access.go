@@ -58,6 +58,7 @@ type Kind string
 const (
 	KindAE     Kind = "ae"     // a configured application entity
 	KindLocal  Kind = "local"  // an unnamed peer on the loopback interface
+	KindClient Kind = "client" // a configured HTTP client with a certificate
 	KindUser   Kind = "user"   // an operating-system user running a command
 	KindSystem Kind = "system" // the node itself
 )
@@ -89,11 +90,19 @@ func System(tenant, part string) Principal {
 }
 
 // AE is a configured application entity. Several entries may share a Title:
-// the first whose Addresses hold the peer's address is the one.
+// the first that the peer's address and certificate fit is the one.
 type AE struct {
-	Title     string
-	Addresses []netip.Prefix // empty means any address
-	Rights    Right
+	Title        string
+	Addresses    []netip.Prefix    // empty means any address
+	Certificates []CertificateName // empty means any certificate, or none
+	Rights       Right
+}
+
+// Client is a configured HTTP client.
+type Client struct {
+	Name         string
+	Certificates []CertificateName
+	Rights       Right
 }
 
 // DeniedError says why a peer was turned away. Reason holds no patient data.
@@ -105,33 +114,60 @@ func (e *DeniedError) Error() string { return "access denied: " + e.Reason }
 // loopback interface may echo, store, query and retrieve, and all others are
 // turned away.
 type Policy struct {
-	Tenant string // empty means DefaultTenant
-	AEs    []AE
+	Tenant  string // empty means DefaultTenant
+	AEs     []AE
+	Clients []Client
 }
 
-// ForAE returns the principal of the DIMSE peer that calls itself title from
-// addr, or a *DeniedError.
-func (p Policy) ForAE(title string, addr netip.Addr) (Principal, error) {
-	addr = addr.Unmap()
-	known := false
-	for _, ae := range p.AEs {
+// ForAE returns the principal of the DIMSE peer that calls itself title, and
+// which of AEs it is (-1: none, as none is configured), or a *DeniedError.
+func (p Policy) ForAE(title string, peer Peer) (Principal, int, error) {
+	addr := peer.Addr.Unmap()
+	known, here := false, false
+	for i, ae := range p.AEs {
 		if ae.Title != title {
 			continue
 		}
 		known = true
-		if ae.allows(addr) {
-			return Principal{Tenant: p.tenant(), Kind: KindAE, Name: title, Rights: ae.Rights}, nil
+		if !ae.allows(addr) {
+			continue
+		}
+		here = true
+		if len(ae.Certificates) == 0 || matchesAny(ae.Certificates, peer.Certificate) {
+			return Principal{Tenant: p.tenant(), Kind: KindAE, Name: title, Rights: ae.Rights}, i, nil
 		}
 	}
+	var reason string
 	switch {
+	case here && peer.Certificate == nil:
+		reason = "the calling AE title is configured with a certificate, and the peer has shown none"
+	case here:
+		reason = "the calling AE title is configured, but not for this certificate"
 	case known:
-		return Principal{}, &DeniedError{Reason: "the calling AE title is configured, but not for this address"}
+		reason = "the calling AE title is configured, but not for this address"
 	case len(p.AEs) > 0:
-		return Principal{}, &DeniedError{Reason: "the calling AE title is not configured"}
+		reason = "the calling AE title is not configured"
 	case !addr.IsLoopback():
-		return Principal{}, &DeniedError{Reason: "no AE is configured and the peer is not on the loopback interface"}
+		reason = "no AE is configured and the peer is not on the loopback interface"
+	default:
+		return Principal{Tenant: p.tenant(), Kind: KindLocal, Name: title, Rights: Echo | Store | Query | Retrieve}, -1, nil
 	}
-	return Principal{Tenant: p.tenant(), Kind: KindLocal, Name: title, Rights: Echo | Store | Query | Retrieve}, nil
+	return Principal{}, -1, &DeniedError{Reason: reason}
+}
+
+// ForClient returns the principal of an HTTP client, or a *DeniedError. A
+// certificate makes it one of Clients; while there are none, it adds nothing to
+// what [Policy.ForHTTP] says of the address.
+func (p Policy) ForClient(peer Peer) (Principal, error) {
+	if peer.Certificate == nil || len(p.Clients) == 0 {
+		return p.ForHTTP(peer.Addr)
+	}
+	for _, c := range p.Clients {
+		if matchesAny(c.Certificates, peer.Certificate) {
+			return Principal{Tenant: p.tenant(), Kind: KindClient, Name: c.Name, Rights: c.Rights}, nil
+		}
+	}
+	return Principal{}, &DeniedError{Reason: "the client certificate is not configured"}
 }
 
 // ForHTTP returns the principal of an HTTP peer without credentials: only the

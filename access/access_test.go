@@ -10,7 +10,7 @@ import (
 
 // A peer on the loopback interface chooses its title: it may be anything.
 func TestLogsHoldNoTitleFromTheWire(t *testing.T) {
-	local, err := access.Policy{}.ForAE("DOE^JOHN", netip.MustParseAddr("127.0.0.1"))
+	local, _, err := access.Policy{}.ForAE("DOE^JOHN", access.Peer{Addr: netip.MustParseAddr("127.0.0.1")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestForAE(t *testing.T) {
 		{"titles are compared with case", configured, "tower1", "10.1.2.3", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := c.policy.ForAE(c.title, netip.MustParseAddr(c.addr))
+			p, _, err := c.policy.ForAE(c.title, access.Peer{Addr: netip.MustParseAddr(c.addr)})
 			if p.Rights != c.rights {
 				t.Errorf("rights = %q, want %q", p.Rights, c.rights)
 			}

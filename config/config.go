@@ -26,16 +26,29 @@ type Config struct {
 	Destinations    []Destination `yaml:"destinations"` // where C-MOVE may send to
 }
 
-// DIMSE is the DICOM upper layer listener.
+// DIMSE are the DICOM upper layer listeners.
 type DIMSE struct {
-	Listen  string `yaml:"listen"`   // HOST:PORT on the loopback interface; port 0 picks one
-	AETitle string `yaml:"ae_title"` // what we call ourselves
+	Listen         string         `yaml:"listen"`          // HOST:PORT; port 0 picks one; or off
+	AllowPlaintext []netip.Prefix `yaml:"allow_plaintext"` // networks that may connect in clear when that is not on the loopback interface
+	AETitle        string         `yaml:"ae_title"`        // what we call ourselves
+	TLS            TLS            `yaml:"tls"`             // BCP 195 profile
+	LegacyTLS      TLS            `yaml:"legacy_tls"`      // the retired AES profile too
 }
 
-// HTTP is the listener for DICOMweb, metrics and health.
+// HTTP are the listeners for DICOMweb, metrics and health.
 type HTTP struct {
-	Listen string   `yaml:"listen"` // HOST:PORT on the loopback interface; port 0 picks one
-	Hosts  []string `yaml:"hosts"`  // names accepted in the Host header besides localhost and the address
+	Listen         string         `yaml:"listen"`          // HOST:PORT; port 0 picks one; or off
+	AllowPlaintext []netip.Prefix `yaml:"allow_plaintext"` // networks that may read metrics and health in clear
+	Hosts          []string       `yaml:"hosts"`           // names accepted in the Host header besides localhost and the address
+	TLS            TLS            `yaml:"tls"`
+	Clients        []Client       `yaml:"clients"` // who may use DICOMweb over TLS
+}
+
+// Client is an HTTP client, known by its certificate.
+type Client struct {
+	Name         string                   `yaml:"name"`
+	Certificates []access.CertificateName `yaml:"certificates"`
+	Rights       []string                 `yaml:"rights"` // store, query, retrieve
 }
 
 // Storage is what the archive needs of its disk.
@@ -107,15 +120,18 @@ type Log struct {
 
 // AE is a peer that may call. Several entries may share a title.
 type AE struct {
-	Title     string         `yaml:"title"`
-	Addresses []netip.Prefix `yaml:"addresses"` // empty: any
-	Rights    []string       `yaml:"rights"`    // echo, store, query, retrieve
+	Title        string                   `yaml:"title"`
+	Addresses    []netip.Prefix           `yaml:"addresses"`    // empty: any
+	Certificates []access.CertificateName `yaml:"certificates"` // empty: any, or none
+	Rights       []string                 `yaml:"rights"`       // echo, store, query, retrieve
 }
 
 // Destination is a peer that C-MOVE may send to.
 type Destination struct {
-	Title   string `yaml:"title"`
-	Address string `yaml:"address"` // HOST:PORT
+	Title   string         `yaml:"title"`
+	Address string         `yaml:"address"` // HOST:PORT
+	Retries int64          `yaml:"retries"` // of a sub-operation; 0: 2
+	TLS     DestinationTLS `yaml:"tls"`
 }
 
 // Default is the configuration of a node that was told nothing.
@@ -176,16 +192,22 @@ func parse(file string, text []byte, flags Flags) (Config, error) {
 	return c, nil
 }
 
-// Policy is the access policy that the AE list describes.
+// Policy is the access policy that the lists of AEs and clients describe.
 func (c Config) Policy() access.Policy {
 	var p access.Policy
 	for _, ae := range c.AEs {
-		entry := access.AE{Title: ae.Title, Addresses: ae.Addresses}
-		for _, name := range ae.Rights {
-			right, _ := access.ParseRight(name) // validate has read it before
-			entry.Rights |= right
-		}
-		p.AEs = append(p.AEs, entry)
+		p.AEs = append(p.AEs, access.AE{Title: ae.Title, Addresses: ae.Addresses, Certificates: ae.Certificates, Rights: rights(ae.Rights)})
+	}
+	for _, client := range c.HTTP.Clients {
+		p.Clients = append(p.Clients, access.Client{Name: client.Name, Certificates: client.Certificates, Rights: rights(client.Rights)})
 	}
 	return p
+}
+
+func rights(names []string) (all access.Right) {
+	for _, name := range names {
+		right, _ := access.ParseRight(name) // validate has read it before
+		all |= right
+	}
+	return all
 }

@@ -25,11 +25,7 @@ func validate(c *Config, problem func(key, format string, args ...any)) {
 	if c.Data == "" {
 		problem("data", "the data folder needs a name")
 	}
-	for key, addr := range map[string]string{"dimse.listen": c.DIMSE.Listen, "http.listen": c.HTTP.Listen} {
-		if err := loopback(addr); err != nil {
-			problem(key, "%s", err)
-		}
-	}
+	validateListeners(c, problem)
 	aeTitle(c.DIMSE.AETitle, "dimse.ae_title", problem)
 	if p := c.Storage.MinFreePercent; p < 0 || p > 99 {
 		problem("storage.min_free_percent", "%d is not between 0 and 99", p)
@@ -102,16 +98,17 @@ func validateAEs(c *Config, problem func(key, format string, args ...any)) {
 	for i, ae := range c.AEs {
 		key := fmt.Sprintf("aes[%d]", i)
 		aeTitle(ae.Title, key+".title", problem)
-		if len(ae.Rights) == 0 {
-			problem(key+".rights", "an AE without rights can do nothing: name some")
+		validateRights(ae.Rights, key, problem)
+	}
+	for i, client := range c.HTTP.Clients {
+		key := fmt.Sprintf("http.clients[%d]", i)
+		if client.Name == "" {
+			problem(key+".name", "the client needs a name: the journal tells who asked")
 		}
-		for j, name := range ae.Rights {
-			if r, err := access.ParseRight(name); err != nil {
-				problem(fmt.Sprintf("%s.rights[%d]", key, j), "%s", err)
-			} else if r == access.Admin {
-				problem(fmt.Sprintf("%s.rights[%d]", key, j), "admin is for commands on this machine, not for an AE")
-			}
+		if len(client.Certificates) == 0 {
+			problem(key+".certificates", "nothing tells this client from others: name its certificate")
 		}
+		validateRights(client.Rights, key, problem)
 	}
 	for i, d := range c.Destinations {
 		key := fmt.Sprintf("destinations[%d]", i)
@@ -122,24 +119,27 @@ func validateAEs(c *Config, problem func(key, format string, args ...any)) {
 		if host, port, err := net.SplitHostPort(d.Address); err != nil || host == "" || !validPort(port) || port == "0" {
 			problem(key+".address", "%q is not HOST:PORT", d.Address)
 		}
+		if d.Retries < 0 || d.Retries > 100 {
+			problem(key+".retries", "%d is not between 0 and 100", d.Retries)
+		}
+		if _, err := d.TLS.Config(); err != nil {
+			problem(key+".tls", "%s", err)
+		}
 	}
 }
 
-// loopback checks that addr is HOST:PORT on the loopback interface: there is
-// neither TLS nor a token yet that would make another one safe.
-func loopback(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil || !validPort(port) {
-		return fmt.Errorf("%q is not HOST:PORT", addr)
+// validateRights checks the rights of the peer at key.
+func validateRights(names []string, key string, problem func(key, format string, args ...any)) {
+	if len(names) == 0 {
+		problem(key+".rights", "a peer without rights can do nothing: name some")
 	}
-	_, err = netip.ParseAddr(host)
-	switch {
-	case loopbackHost(host):
-		return nil
-	case host != "" && err != nil:
-		return fmt.Errorf("%q is neither an IP address nor localhost", host)
+	for i, name := range names {
+		if r, err := access.ParseRight(name); err != nil {
+			problem(fmt.Sprintf("%s.rights[%d]", key, i), "%s", err)
+		} else if r == access.Admin {
+			problem(fmt.Sprintf("%s.rights[%d]", key, i), "admin is for commands on this machine, not for a peer")
+		}
 	}
-	return fmt.Errorf("%q is not on the loopback interface: without TLS this node listens nowhere else", addr)
 }
 
 func loopbackHost(host string) bool {

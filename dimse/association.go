@@ -144,6 +144,11 @@ func (a *Association) establish(ctx context.Context) error {
 		Remote: a.Remote, Identity: rq.User.Identity, Plaintext: !encrypted,
 		ImplementationClassUID:    a.ImplementationClassUID,
 		ImplementationVersionName: a.ImplementationVersionName}
+	if encrypted {
+		if chains := conn.ConnectionState().VerifiedChains; len(chains) > 0 {
+			ask.Certificate = chains[0][0]
+		}
+	}
 	if s.Associate != nil {
 		if a.Value, err = s.Associate(ctx, &ask); err != nil {
 			return a.refuse(rq, err)

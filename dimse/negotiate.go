@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,6 +19,7 @@ type AssociateRequest struct {
 	Remote              netip.AddrPort
 	Identity            *pdu.UserIdentity // nil when the peer gave none
 	Plaintext           bool              // the connection is not encrypted
+	Certificate         *x509.Certificate // the peer's, verified in the TLS handshake; nil without
 
 	// ImplementationClassUID and VersionName tell what software the peer is.
 	ImplementationClassUID, ImplementationVersionName string

@@ -21,7 +21,7 @@ func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any
 	if len(s.cfg.Policy.AEs) > 0 && rq.CalledAE != s.cfg.AETitle {
 		return nil, dimse.RejectCalledAE(errCalledAE)
 	}
-	p, err := s.cfg.Policy.ForAE(rq.CallingAE, rq.Remote.Addr())
+	p, _, err := s.cfg.Policy.ForAE(rq.CallingAE, access.Peer{Addr: rq.Remote.Addr(), Certificate: rq.Certificate})
 	if err != nil {
 		return nil, dimse.RejectCallingAE(err)
 	}

@@ -115,8 +115,11 @@ func (f *Folder) ours(fsys durable.FS) error {
 
 // Addresses are where a node listens, as DIR/run/addr.json has them.
 type Addresses struct {
-	DIMSE string `json:"dimse"`
-	HTTP  string `json:"http"`
+	DIMSE          string `json:"dimse,omitempty"`
+	HTTP           string `json:"http,omitempty"`
+	DIMSETLS       string `json:"dimse_tls,omitempty"`
+	DIMSELegacyTLS string `json:"dimse_legacy_tls,omitempty"`
+	HTTPS          string `json:"https,omitempty"`
 }
 
 // writeAddresses tells scripts where the node listens. The file is not removed

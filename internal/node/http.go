@@ -74,7 +74,8 @@ func (w *web) readyz(rw http.ResponseWriter, _ *http.Request) {
 
 // checkHost answers only to names of ours. Without it a web page could give its
 // own name our loopback address and read patient data with the browser of
-// whoever looks at it (DNS rebinding).
+// whoever looks at it (DNS rebinding). Over TLS the browser checks the name
+// itself, and an address that the client connected to is no name at all.
 func (w *web) checkHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		host := r.Host
@@ -83,12 +84,18 @@ func (w *web) checkHost(next http.Handler) http.Handler {
 		}
 		host = strings.ToLower(strings.Trim(host, "[]"))
 		addr, err := netip.ParseAddr(host)
-		if host == "localhost" || err == nil && addr.Unmap().IsLoopback() || slices.Contains(w.hosts, host) {
+		ours, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if r.TLS != nil || err == nil && isAddress(ours, addr) || host == "localhost" || err == nil && addr.Unmap().IsLoopback() || slices.Contains(w.hosts, host) {
 			next.ServeHTTP(rw, r)
 			return
 		}
 		answer(rw, http.StatusMisdirectedRequest, "this node does not answer to the name in the Host header")
 	})
+}
+
+func isAddress(local net.Addr, addr netip.Addr) bool {
+	tcp, ok := local.(*net.TCPAddr)
+	return ok && tcp.AddrPort().Addr().Unmap() == addr.Unmap()
 }
 
 // answer writes a short reason as JSON.

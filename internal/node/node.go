@@ -245,11 +245,15 @@ func (n *node) openWeb(w *web) error {
 	dicomweb, err := wado.New(wado.Config{
 		Archive: n.archive,
 		Principal: func(r *http.Request) (access.Principal, error) {
-			peer, err := netip.ParseAddrPort(r.RemoteAddr)
+			addr, err := netip.ParseAddrPort(r.RemoteAddr)
 			if err != nil {
 				return access.Principal{}, err
 			}
-			return policy.ForHTTP(peer.Addr())
+			peer := access.Peer{Addr: addr.Addr()}
+			if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+				peer.Certificate = r.TLS.VerifiedChains[0][0]
+			}
+			return policy.ForClient(peer)
 		},
 		Limits:     wadoLimits(n.config.Limits),
 		Logger:     n.log,
@@ -266,7 +270,11 @@ func (n *node) openWeb(w *web) error {
 func (n *node) dimseServer() (*scp.Server, error) {
 	destinations := map[string]scp.Destination{}
 	for _, d := range n.config.Destinations {
-		destinations[d.Title] = scp.Destination{Address: d.Address}
+		secure, err := d.TLS.Config()
+		if err != nil {
+			return nil, fmt.Errorf("certificates for a destination: %w", err)
+		}
+		destinations[d.Title] = scp.Destination{Address: d.Address, TLS: secure, Retries: int(d.Retries)}
 	}
 	return scp.New(scp.Config{
 		AETitle: n.config.DIMSE.AETitle, Archive: n.archive, Policy: n.config.Policy(), Destinations: destinations,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"time"
 
@@ -42,6 +41,10 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 		return err
 	}
 
+	if err := n.alert(ctx, listeners.exposed); err != nil {
+		return err
+	}
+
 	w := &web{hosts: cfg.HTTP.Hosts, registry: n.registry}
 	if err := n.openWeb(w); err != nil {
 		return err
@@ -50,69 +53,22 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	if err != nil {
 		return err
 	}
-	servers := []server{
-		{"DIMSE", listeners.dimse, func(l net.Listener) error { return dicom.Serve(context.WithoutCancel(ctx), l) }, dicom.Shutdown},
-		httpServer("HTTP", listeners.http, newHTTPServer(w.handler(), cfg.Limits, log)),
+	serveDIMSE := func(l net.Listener) error { return dicom.Serve(context.WithoutCancel(ctx), l) }
+	overHTTP := newHTTPServer(w.handler(), cfg.Limits, log)
+	var servers []server
+	for _, s := range []server{
+		{"DIMSE", listeners.dimse, serveDIMSE, dicom.Shutdown},
+		{"DIMSE over TLS", listeners.dimseTLS, serveDIMSE, dicom.Shutdown},
+		{"DIMSE over the retired TLS profile", listeners.dimseLegacy, serveDIMSE, dicom.Shutdown},
+		httpServer("HTTP", listeners.http, overHTTP),
+		httpServer("HTTPS", listeners.https, overHTTP),
 		httpServer("admin socket", listeners.admin, newAdminServer(n)),
+	} {
+		if s.listener != nil {
+			servers = append(servers, s)
+		}
 	}
 	return runAll(ctx, servers, time.Duration(cfg.ShutdownTimeout), log, func() { w.open(nil) })
-}
-
-// listeners are the sockets of a node.
-type listeners struct {
-	dimse, http, admin net.Listener
-	addresses          Addresses
-}
-
-func listenAll(cfg config.Config, folder *Folder, log *slog.Logger) (*listeners, error) {
-	l := &listeners{}
-	for _, s := range []struct {
-		what, addr string
-		to         *net.Listener
-	}{{"DIMSE", cfg.DIMSE.Listen, &l.dimse}, {"HTTP", cfg.HTTP.Listen, &l.http}} {
-		listener, err := net.Listen("tcp", s.addr)
-		if err == nil && !onLoopback(listener.Addr()) {
-			listener.Close()
-			err = errors.New("not on the loopback interface: without TLS this node listens nowhere else")
-		}
-		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("listen for %s on %s: %w", s.what, s.addr, err)
-		}
-		*s.to = listener
-	}
-	l.addresses = Addresses{DIMSE: l.dimse.Addr().String(), HTTP: l.http.Addr().String()}
-	l.announce(cfg, log)
-	var err error
-	if l.admin, err = listenAdmin(folder); err == nil {
-		err = folder.writeAddresses(durable.OS(), l.addresses)
-	}
-	if err != nil {
-		l.close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// announce says where the node listens and how to push a first file.
-func (l *listeners) announce(cfg config.Config, log *slog.Logger) {
-	host, port, _ := net.SplitHostPort(l.addresses.DIMSE)
-	log.Info("dimse listens", "address", l.addresses.DIMSE, "ae_title", cfg.DIMSE.AETitle, "try", "storescu "+host+" "+port+" FILE")
-	log.Info("dicomweb listens", "url", "http://"+l.addresses.HTTP+"/dicom-web", "try", "curl http://"+l.addresses.HTTP+"/dicom-web/studies")
-	log.Info("metrics listen", "url", "http://"+l.addresses.HTTP+"/metrics")
-}
-
-func (l *listeners) close() {
-	for _, listener := range []net.Listener{l.dimse, l.http, l.admin} {
-		if listener != nil {
-			listener.Close() // closed already when its server ran
-		}
-	}
-}
-
-func onLoopback(a net.Addr) bool {
-	addr, err := netip.ParseAddrPort(a.String())
-	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
 // server is one listener with what serves it.

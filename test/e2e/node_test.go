@@ -27,6 +27,7 @@ type node struct {
 	config string // path of its configuration file
 	dimse  string // HOST:PORT
 	http   string
+	flags  []string // of serve
 	cmd    *exec.Cmd
 	log    *logBuffer
 	exited chan struct{} // closed once Wait has returned
@@ -58,7 +59,8 @@ func newNode(t *testing.T, dir, settings string) *node {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	n := &node{t: t, data: filepath.Join(dir, "data"), config: filepath.Join(t.TempDir(), "lumen.yaml"), log: &logBuffer{}}
+	n := &node{t: t, data: filepath.Join(dir, "data"), config: filepath.Join(t.TempDir(), "lumen.yaml"), log: &logBuffer{},
+		flags: []string{"--dimse", "127.0.0.1:0", "--http", "127.0.0.1:0"}}
 	for _, s := range []struct{ key, lines string }{
 		{"storage:", "storage: {min_free: 1MiB, min_free_percent: 0}\n"},
 		{"audit:", "audit: {segment_size: 1MiB}\n"},
@@ -120,7 +122,7 @@ func (n *node) launch() {
 	n.t.Helper()
 	addrFile := filepath.Join(n.data, "run", "addr.json")
 	os.Remove(addrFile)
-	n.cmd = exec.Command(lumenBinary, "serve", "--config", n.config, "--data", n.data, "--dimse", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	n.cmd = exec.Command(lumenBinary, append([]string{"serve", "--config", n.config, "--data", n.data}, n.flags...)...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)

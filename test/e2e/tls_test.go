@@ -1,0 +1,234 @@
+package e2e_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// listens returns an entry of the node's addr.json, split.
+func (n *node) listens(name string) (host, port string) {
+	n.t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.data, "run", "addr.json"))
+	var all map[string]string
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if err == nil {
+		host, port, err = net.SplitHostPort(all[name])
+	}
+	if err != nil {
+		n.t.Fatalf("address of %s: %v", name, err)
+	}
+	return host, port
+}
+
+// secureNode is a node with all TLS listeners, and two AEs of one title.
+func secureNode(t *testing.T, ca *authority) *node {
+	t.Helper()
+	server := ca.issue("lumen")
+	section := fmt.Sprintf("{listen: \"127.0.0.1:0\", certificate: %q, key: %q, client_ca: %q}", server.cert, server.key, ca.file())
+	return startNode(t, `
+dimse:
+  tls: `+section+`
+  legacy_tls: `+section+`
+http:
+  tls: `+section+`
+  clients:
+  - {name: viewer, certificates: ["cn:viewer"], rights: [query, retrieve]}
+aes:
+- {title: TOWER, certificates: ["cn:tower1"], rights: [echo, store]}
+- {title: TOWER, certificates: ["cn:tower2"], rights: [echo]}
+- {title: LOCAL, addresses: [127.0.0.0/8], rights: [echo, store, query]}
+`)
+}
+
+func TestDCMTKConnectsWithTheBCP195Profiles(t *testing.T) {
+	needs(t, "echoscu")
+	ca, stranger := newAuthority(t), newAuthority(t)
+	n := secureNode(t, ca)
+	tower := ca.issue("tower1")
+	forged := stranger.issue("tower1")
+	for _, c := range []struct {
+		name, listener string
+		as             pair
+		profile, title string
+		ok             bool
+	}{
+		{"bcp195", "dimse_tls", tower, "--profile-bcp195", "TOWER", true},
+		{"bcp195-nd", "dimse_tls", tower, "--profile-bcp195-nd", "TOWER", true},
+		{"bcp195-ex", "dimse_tls", tower, "--profile-bcp195-ex", "TOWER", true},
+		{"the retired AES profile", "dimse_tls", tower, "--profile-aes", "TOWER", false},
+		{"authenticated but in clear", "dimse_tls", tower, "--profile-null", "TOWER", false},
+		{"the retired AES profile where it is allowed", "dimse_legacy_tls", tower, "--profile-aes", "TOWER", true},
+		{"bcp195 where the retired one is allowed", "dimse_legacy_tls", tower, "--profile-bcp195", "TOWER", true},
+		{"in clear where the retired one is allowed", "dimse_legacy_tls", tower, "--profile-null", "TOWER", false},
+		{"a certificate of another CA", "dimse_tls", forged, "--profile-bcp195", "TOWER", false},
+		{"a certificate that is no AE's", "dimse_tls", ca.issue("tower3"), "--profile-bcp195", "TOWER", false},
+		{"a title that is not configured", "dimse_tls", tower, "--profile-bcp195", "OTHER", false},
+	} {
+		host, port := n.listens(c.listener)
+		out, code := run(t, "echoscu", "+tls", c.as.key, c.as.cert, "+cf", ca.file(), c.profile, "-to", "5", "-aet", c.title, "-aec", "LUMEN", host, port)
+		if (code == 0) != c.ok {
+			t.Errorf("%s: echoscu ends with %d: %s", c.name, code, tail(out, 500))
+		}
+	}
+	host, port := n.listens("dimse_tls")
+	if out, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", host, port); code == 0 {
+		t.Errorf("in clear: %s", out)
+	}
+	if out, code := run(t, "echoscu", "+tla", "+cf", ca.file(), "-to", "5", "-aet", "TOWER", host, port); code == 0 {
+		t.Errorf("without a certificate: %s", out)
+	}
+	host, port = n.hostPort()
+	if out, code := run(t, "echoscu", "-aet", "TOWER", host, port); code == 0 {
+		t.Errorf("a title that wants a certificate, in clear: %s", out)
+	}
+}
+
+// What the certificate says decides who it is, and what it may do, over DIMSE
+// and over HTTP.
+func TestCertificatesHaveRights(t *testing.T) {
+	needs(t, "storescu")
+	ca := newAuthority(t)
+	n := secureNode(t, ca)
+	rng := rngFor(t)
+	s := still{Study: "2.25.901", Series: "2.25.901.1", Instance: uid(rng), Name: "Secure^One", ID: "T1", Size: 300_000}
+	name := save(t, t.TempDir(), file(vlEndoscopic, s.Instance, jpegBaseline, s.dataSet(rng)))
+	host, port := n.listens("dimse_tls")
+	for who, stores := range map[string]bool{"tower2": false, "tower1": true} {
+		as := ca.issue(who)
+		out, code := run(t, "storescu", "+tls", as.key, as.cert, "+cf", ca.file(), "-R", "-xy", "-aet", "TOWER", "-aec", "LUMEN", host, port, name)
+		if (code == 0) != stores {
+			t.Errorf("storescu as %s ends with %d: %s", who, code, tail(out, 500))
+		}
+	}
+	host, port = n.listens("https")
+	get := func(path string, c *tls.Config) (int, string) {
+		t.Helper()
+		rsp, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: c, DisableKeepAlives: true}}).Get("https://" + net.JoinHostPort(host, port) + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer rsp.Body.Close()
+		body, _ := io.ReadAll(rsp.Body)
+		return rsp.StatusCode, string(body)
+	}
+	if status, body := get("/dicom-web/studies?PatientID=T1", ca.client(ca.issue("viewer"))); status != http.StatusOK || !strings.Contains(body, s.Study) {
+		t.Errorf("the viewer gets %d: %s", status, body)
+	}
+	if status, body := get("/dicom-web/studies", ca.client(ca.issue("tower1"))); status != http.StatusForbidden {
+		t.Errorf("a tower gets %d: %s", status, body)
+	}
+	if status, body := get("/healthz", ca.client()); status != 0 {
+		t.Errorf("a client without a certificate gets %d: %s", status, body)
+	}
+	out, _ := n.lumen("audit", "show", "--format", "json")
+	if !strings.Contains(out, `"viewer"`) {
+		t.Error("the journal does not say that it was the viewer")
+	}
+}
+
+// A renewed certificate is used without a restart, a broken one is not.
+func TestCertificatesAreReadAgain(t *testing.T) {
+	ca := newAuthority(t)
+	n := secureNode(t, ca)
+	as := ca.client(ca.issue("tower1"))
+	host, port := n.listens("dimse_tls")
+	serial := func() int64 {
+		t.Helper()
+		conn, err := tls.Dial("tcp", net.JoinHostPort(host, port), as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	before := serial()
+	ca.issue("lumen")
+	n.until("the new certificate is shown", 10*time.Second, func() bool { return serial() != before })
+	after := serial()
+	if err := os.WriteFile(filepath.Join(ca.dir, "lumen.crt"), []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.until("the broken file is noticed", 10*time.Second, func() bool {
+		if serial() != after {
+			t.Fatal("a broken file changed the certificate")
+		}
+		return strings.Contains(n.log.String(), "cannot be used")
+	})
+}
+
+// In clear, the network may connect only where the configuration says so, and
+// the journal says that it does.
+func TestPlaintextOffTheLoopbackInterface(t *testing.T) {
+	ours := outside(t)
+	for _, c := range []struct {
+		networks string
+		ok       bool
+	}{{"203.0.113.77/32", false}, {ours.String() + "/32", true}} {
+		n := newNode(t, "", "dimse: {listen: \"0.0.0.0:0\", allow_plaintext: ["+c.networks+"]}\naes: [{title: TOWER, rights: [echo]}]\n")
+		n.flags = []string{"--http", "127.0.0.1:0"}
+		n.start()
+		_, port := n.listens("dimse")
+		if _, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", "-aec", "LUMEN", ours.String(), port); (code == 0) != c.ok {
+			t.Errorf("allowed %s: echoscu from %s ends with %d", c.networks, ours, code)
+		}
+		if out, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", "-aec", "LUMEN", "127.0.0.1", port); code != 0 {
+			t.Errorf("from the loopback interface: %s", out)
+		}
+		n.stop()
+		if out, _ := n.lumen("audit", "show", "--log", "node"); !strings.Contains(out, "plaintext listener") || !strings.Contains(out, c.networks) {
+			t.Errorf("no alert in the journal: %s", tail(out, 2000))
+		}
+	}
+}
+
+// What would be unsafe is refused with a reason.
+func TestUnsafeListenersAreRefused(t *testing.T) {
+	ca := newAuthority(t)
+	server := ca.issue("lumen")
+	files := fmt.Sprintf("certificate: %q, key: %q", server.cert, server.key)
+	for settings, says := range map[string]string{
+		"dimse: {listen: \"0.0.0.0:0\"}":                                                              "allow_plaintext",
+		"dimse: {tls: {listen: \"0.0.0.0:0\", " + files + "}}":                                        "client_ca",
+		"http: {tls: {listen: \"0.0.0.0:0\", " + files + ", client_ca: \"" + ca.file() + "\"}}":       "http.clients",
+		"dimse: {listen: off}":                                                                        "nobody could connect",
+		"dimse: {tls: {listen: \"127.0.0.1:0\", certificate: none.pem, key: \"" + server.key + "\"}}": "none.pem",
+	} {
+		file := filepath.Join(t.TempDir(), "lumen.yaml")
+		if err := os.WriteFile(file, []byte(settings+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), lumenBinary, "serve", "--data", t.TempDir()+"/data", "--config", file).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), says) {
+			t.Errorf("%s: %v %s", settings, err, out)
+		}
+	}
+}
+
+// outside is an address of this machine that is not of the loopback interface.
+func outside(t *testing.T) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
+			return p.Addr()
+		}
+	}
+	t.Skip("this machine has the loopback interface only")
+	return netip.Addr{}
+}
