@@ -240,6 +240,32 @@ func TestNodeWithABucketIsNotReadyWithoutABackup(t *testing.T) {
 	m.stop()
 }
 
+// An archive that was in a folder goes to a bucket by the way that the manual
+// gives.
+func TestArchiveMovesIntoABucket(t *testing.T) {
+	server := s3test.Start(t)
+	n := startNode(t, "")
+	l := &load{t: t, n: n, rng: rngFor(t)}
+	l.push(10, 5_000)
+	n.expect(0, "", "keys", "backup", "--waive")
+	n.stop()
+	n.config = newNode(t, "", bucketSettings(t, server)).config
+	n.expect(1, "rename it to spool", "check")
+	if err := os.Rename(filepath.Join(n.data, "blobs"), filepath.Join(n.data, "spool")); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	n.until("the copies are dropped", 60*time.Second, func() bool { return l.instancesIn(filepath.Join(n.data, "spool")) == 0 })
+	if count := l.instancesIn(server.Dir); count != len(l.kept) {
+		t.Errorf("the bucket holds %d instances of %d", count, len(l.kept))
+	}
+	l.push(10, 5_000)
+	l.isThere(l.kept)
+	l.isFoundOnce()
+	n.clean()
+	n.stop()
+}
+
 // What is wrong with a bucket is said in words, and nothing is served.
 func TestWrongBucketIsExplainedAtStart(t *testing.T) {
 	server := s3test.Start(t)

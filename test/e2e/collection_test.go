@@ -21,17 +21,16 @@ func TestCollectionGoesInAndComesOut(t *testing.T) {
 	all := slices.Clone(samples(t))
 	checkExpected(t, all)
 	all = slices.DeleteFunc(all, func(s *sample) bool { return !s.sent })
-	byRound := rounds(all)
-	for i, round := range byRound {
+	for i, round := range rounds(all) {
 		t.Run(fmt.Sprintf("round %d", i+1), func(t *testing.T) {
 			t.Parallel()
 			inAndOut(t, "", round)
 		})
+		t.Run(fmt.Sprintf("round %d in a bucket", i+1), func(t *testing.T) {
+			t.Parallel()
+			inAndOut(t, bucketSettings(t, s3test.Start(t)), round)
+		})
 	}
-	t.Run("round 1 in a bucket", func(t *testing.T) {
-		t.Parallel()
-		inAndOut(t, bucketSettings(t, s3test.Start(t)), byRound[0])
-	})
 }
 
 // inAndOut runs samples through a node of their own.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lumen/store/blob/s3/s3test"
 )
 
 // acknowledged is an instance that was answered 0x0000.
@@ -29,7 +31,25 @@ func TestCrashLosesNothingAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := newNode(t, "", "")
+	t.Run("folder", func(t *testing.T) { survivesCrashes(t, newNode(t, "", ""), crashes) })
+	t.Run("bucket", func(t *testing.T) {
+		server := s3test.Start(t)
+		n := startNode(t, bucketSettings(t, server))
+		n.stop()
+		all := survivesCrashes(t, n, crashes/4)
+		n.start()
+		n.until("the backlog is uploaded", 60*time.Second, func() bool { return n.backlog() == 0 })
+		n.stop()
+		n.start()
+		for _, a := range all {
+			a.isThere(t, n)
+		}
+	})
+}
+
+// survivesCrashes kills a node under load, again and again. It returns what was
+// acknowledged.
+func survivesCrashes(t *testing.T, n *node, crashes int) []acknowledged {
 	rng := rand.New(rand.NewPCG(1, uint64(crashes)))
 	var all []acknowledged
 	for i := range crashes {
@@ -67,6 +87,7 @@ func TestCrashLosesNothingAcknowledged(t *testing.T) {
 	}
 	n.stop()
 	n.clean()
+	return all
 }
 
 // loadUntilKilled pushes stills over four associations and kills the node in
