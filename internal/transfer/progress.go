@@ -74,7 +74,7 @@ func (p *Progress) line(elapsed time.Duration) string {
 		line = fmt.Sprintf("%d files, %.1f of %.1f MB", p.files, float64(p.bytes)/1e6, float64(p.total)/1e6)
 	}
 	line += fmt.Sprintf(", %.1f MB/s", rate/1e6)
-	if p.total >= p.bytes && p.bytes > 0 && p.total > 0 {
+	if p.total >= p.bytes && p.bytes > p.total/100 { // before that it would be a guess
 		left := time.Duration(float64(p.total-p.bytes) / rate * float64(time.Second))
 		line += fmt.Sprintf(", %v left", left.Round(time.Second))
 	}
