@@ -36,7 +36,8 @@ crash: ## 50 times kill -9 under load
 fuzz: ## every fuzz target, FUZZTIME=5s each
 	scripts/fuzz
 
-soak: ## 10 million executions of the fuzz targets of package dicom, at most SOAK_TIME=7200 seconds
+soak: build ## the long runs, written into docs/FIGURES.md: the bench, a million studies, 10 million fuzz executions in SOAK_TIME=7200 s
+	scripts/figures
 	scripts/soak ./dicom
 
 generate: ## the DICOM tables, from DCMTK's dictionary, and those of the conformance statement
