@@ -40,6 +40,29 @@ func newHTTPServer(h http.Handler, l config.Limits, log *slog.Logger) *http.Serv
 	}
 }
 
+// newWebServer is newHTTPServer for peers, which need not mean well.
+func newWebServer(w *web, l config.Limits, log *slog.Logger) *http.Server {
+	return newHTTPServer(unreadWithin(time.Duration(l.HTTPReadHeader), w.handler()), l, log)
+}
+
+// unreadWithin gives what a handler left of a request's body the time d to
+// come. The server reads it before the next request, with a GET before the
+// answer, and would wait for ever.
+func unreadWithin(d time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Body == http.NoBody {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			rw.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(rw, r)
+		// An error is the client's leaving.
+		http.NewResponseController(rw).SetReadDeadline(time.Now().Add(d))
+	})
+}
+
 // open lets requests through to the archive; nil closes it again.
 func (w *web) open(p *webParts) { w.parts.Store(p) }
 

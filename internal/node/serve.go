@@ -54,7 +54,7 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 		return err
 	}
 	serveDIMSE := func(l net.Listener) error { return dicom.Serve(context.WithoutCancel(ctx), l) }
-	overHTTP := newHTTPServer(w.handler(), cfg.Limits, log)
+	overHTTP := newWebServer(w, cfg.Limits, log)
 	var servers []server
 	for _, s := range []server{
 		{"DIMSE", listeners.dimse, serveDIMSE, dicom.Shutdown},
