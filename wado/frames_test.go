@@ -96,6 +96,11 @@ func checkFrames(t *testing.T) fileCheck {
 			}
 		}
 		compared++
+		// What OHIF asks for everything.
+		if a := f.get(i.path()+"/frames/1", "Accept", `multipart/related; type="application/octet-stream"; transfer-syntax=*`); a.status != 200 ||
+			sum(a.parts(t)[0].body) != frames[0] {
+			t.Errorf("%s (%s): as octets in any syntax: status %d", i.file, i.syntax.Name, a.status)
+		}
 		last := strconv.Itoa(len(frames))
 		if single := f.get(i.path()+"/frames/"+last, "Accept", "image/*, video/*, application/octet-stream"); single.status != 200 || sum(single.body) != frames[len(frames)-1] {
 			t.Errorf("%s: the last frame alone: status %d, %d bytes", i.file, single.status, len(single.body))

@@ -94,8 +94,10 @@ func instanceOffers(ts dicom.TransferSyntax) []offer {
 // frameOffers are the forms of the frames of an instance stored in ts.
 func frameOffers(ts dicom.TransferSyntax) []offer {
 	if !ts.Encapsulated {
-		// The same bytes in every uncompressed syntax but the big endian one.
-		o := offer{media: mediaOctetStream, syntax: dicom.ExplicitVRLittleEndian, stored: !ts.BigEndian, standard: true}
+		// The same bytes in every uncompressed syntax but the big endian one, which
+		// is not used on the web (PS3.18 8.7.3): it is swapped, for those who take
+		// any syntax too.
+		o := offer{media: mediaOctetStream, syntax: dicom.ExplicitVRLittleEndian, stored: true, standard: true}
 		wrapped := o
 		wrapped.multipart = true
 		return []offer{wrapped, o}

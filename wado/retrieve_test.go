@@ -317,6 +317,8 @@ func TestPathsThatNameNothing(t *testing.T) {
 		i.path() + "/frames/x":                400,
 		i.path() + "/bulkdata/00099999":       404,
 		i.path() + "/bulkdata/PixelData":      400,
+		i.path() + "/bulkdata":                404,
+		i.path() + "/bulkdata/":               400,
 		i.path() + "/rendered":                404,
 		"/studies/abc":                        400,
 		"/studies/1.2/series/..%2f":           400,

@@ -157,6 +157,8 @@ func (s *server) resources() []resource {
 }
 
 func (s *server) routes() {
+	// Else the mux would redirect to the path with a slash, where nothing is.
+	s.mux.Handle("GET "+Prefix+"/studies/{study}/series/{series}/instances/{instance}/bulkdata", s.handle("none", "", noResource))
 	for _, r := range s.resources() {
 		s.mux.Handle(r.Method+" "+Prefix+r.Path, s.handle(r.Method+" "+r.Path, r.Protocol, r.serve))
 	}
@@ -177,9 +179,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return &requestError{http.StatusMethodNotAllowed, "this resource does not have that method",
 				[2]string{"Allow", answer.Header().Get("Allow")}}
 		}
-		return notFound("there is no such resource")
+		return noResource(x)
 	}).ServeHTTP(w, r)
 }
+
+func noResource(*exchange) error { return notFound("there is no such resource") }
 
 // discarded takes an answer of which only the status and the header matter.
 type discarded struct {
