@@ -76,6 +76,21 @@ func TestBulkDataHasRanges(t *testing.T) {
 	}
 }
 
+// An icon inside of this object is compressed: there is nothing to give at a URI.
+func TestEveryBulkDataURIHasAValue(t *testing.T) {
+	f := newFixture(t)
+	i := f.put("fo-dicom__GH133.dcm")
+	uris := bulkURIs(t, f.metadata(i.path())[0])
+	if len(uris) == 0 {
+		t.Error("no bulk data")
+	}
+	for _, uri := range uris {
+		if a := f.get(strings.TrimPrefix(uri, f.base)); a.status != 200 {
+			t.Errorf("%s: status %d", uri, a.status)
+		}
+	}
+}
+
 func TestPathsOfBulkData(t *testing.T) {
 	f := newFixture(t)
 	i := f.put("pydicom__waveform_ecg.dcm")

@@ -133,6 +133,9 @@ func (s *server) modelOptions(instance *store.Instance, base string) dicom.JSONO
 	return dicom.JSONOptions{
 		MaxInline: s.limits.Inline,
 		BulkDataURI: func(path []dicom.PathStep, e dicom.Element) string {
+			if len(path) > 0 && e.Length < 0 {
+				return "" // fragments in an item, as of an icon, have no resource
+			}
 			return bulkDataURI(prefix, path, e.Tag)
 		},
 	}
