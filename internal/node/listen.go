@@ -28,7 +28,8 @@ type exposed struct {
 	networks      []netip.Prefix
 }
 
-// alert journals that a listener is less safe than it could be.
+// alert journals that a listener, or a destination of C-MOVE, is less safe than
+// it could be.
 func (n *node) alert(ctx context.Context, all []exposed) error {
 	for _, e := range all {
 		networks := fmt.Sprint(e.networks)
@@ -39,7 +40,28 @@ func (n *node) alert(ctx context.Context, all []exposed) error {
 			return err
 		}
 	}
+	for _, d := range destinationsInClear(n.config.Destinations) {
+		n.log.Warn("what is moved to a destination crosses the network in clear", "destination", d.Title, "address", d.Address)
+		err := n.record(ctx, store.EventSecurityAlert, map[string]string{
+			"alert": "plaintext destination", "destination": d.Title, "address": d.Address})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// destinationsInClear are those off this machine that have no TLS.
+func destinationsInClear(all []config.Destination) (clear []config.Destination) {
+	for _, d := range all {
+		host, _, _ := net.SplitHostPort(d.Address) // config has checked it
+		ip, err := netip.ParseAddr(host)
+		local := host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+		if !local && d.TLS == (config.DestinationTLS{}) {
+			clear = append(clear, d)
+		}
+	}
+	return clear
 }
 
 func listenAll(cfg config.Config, folder *Folder, log *slog.Logger) (_ *listeners, err error) {
