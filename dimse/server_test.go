@@ -38,7 +38,9 @@ func TestLargeObjectTakesConstantMemory(t *testing.T) {
 	if got != size {
 		t.Errorf("%d bytes arrived", got)
 	}
-	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+	// What timers and the race detector allocate depends on the machine; a copy of
+	// the object would be all of its size.
+	if n := after.TotalAlloc - before.TotalAlloc; n > size/16 {
 		t.Errorf("%d bytes were allocated", n)
 	}
 }
@@ -63,7 +65,7 @@ func TestStoreAllocatesNothingPerFragment(t *testing.T) {
 		})
 	}
 	few, many := measure(message(1)), measure(message(1000))
-	if many > few+2 {
+	if many > few+100 { // a tenth of one for each fragment
 		t.Errorf("%v allocations with 1 fragment, %v with 1000", few, many)
 	}
 }
