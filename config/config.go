@@ -33,6 +33,14 @@ type DIMSE struct {
 	AETitle        string         `yaml:"ae_title"`        // what we call ourselves
 	TLS            TLS            `yaml:"tls"`             // BCP 195 profile
 	LegacyTLS      TLS            `yaml:"legacy_tls"`      // the retired AES profile too
+	SOPClasses     []string       `yaml:"sop_classes"`     // UIDs of private classes to store
+	Users          []User         `yaml:"users"`           // identities that peers may give
+}
+
+// User is an identity that a peer may give with its association.
+type User struct {
+	Name     string `yaml:"name"`
+	Passcode Secret `yaml:"passcode"` // left out: the name alone suffices
 }
 
 // HTTP are the listeners for DICOMweb, metrics and health.
@@ -124,6 +132,11 @@ type AE struct {
 	Addresses    []netip.Prefix           `yaml:"addresses"`    // empty: any
 	Certificates []access.CertificateName `yaml:"certificates"` // empty: any, or none
 	Rights       []string                 `yaml:"rights"`       // echo, store, query, retrieve
+
+	MaxPDU           Size     `yaml:"max_pdu"`           // the longest to be announced to it and sent; 0: as to all
+	CharacterSet     string   `yaml:"character_set"`     // of its data sets and queries that name none
+	TransferSyntaxes []string `yaml:"transfer_syntaxes"` // UIDs to choose where it offers them, best first
+	Conflicts        string   `yaml:"conflicts"`         // quarantine, warn or refuse; empty: quarantine
 }
 
 // Destination is a peer that C-MOVE may send to.

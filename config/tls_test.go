@@ -27,6 +27,12 @@ func TestTLSProblemsAreToldWithTheirKeys(t *testing.T) {
 		"destinations: [{title: X, address: \"h:1\", tls: {ca: /none.pem}}]":  "destinations[0].tls",
 		"destinations: [{title: X, address: \"h:1\", retries: 1000}]":         "destinations[0].retries",
 		"dimse: {listen: \"192.0.2.1:104\", allow_plaintext: [192.0.2.0/99]}": "dimse.allow_plaintext[0]",
+		"aes: [{title: X, rights: [echo], max_pdu: 1KiB}]":                    "aes[0].max_pdu",
+		"aes: [{title: X, rights: [echo], character_set: latin1}]":            "aes[0].character_set",
+		"aes: [{title: X, rights: [echo], transfer_syntaxes: [jpeg]}]":        "aes[0].transfer_syntaxes[0]",
+		"aes: [{title: X, rights: [echo], conflicts: ignore}]":                "aes[0].conflicts",
+		"dimse: {sop_classes: [CT]}":                                          "dimse.sop_classes[0]",
+		"dimse: {users: [{passcode: \"env:LUMEN_NOT_SET\"}]}":                 "dimse.users[0].passcode",
 		"http: {listen: off}": "http.listen",
 	} {
 		_, err := config.Load(write(t, text+"\n"), config.Flags{})

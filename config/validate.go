@@ -99,6 +99,23 @@ func validateAEs(c *Config, problem func(key, format string, args ...any)) {
 		key := fmt.Sprintf("aes[%d]", i)
 		aeTitle(ae.Title, key+".title", problem)
 		validateRights(ae.Rights, key, problem)
+		validateQuirks(ae, key, problem)
+	}
+	for i, uid := range c.DIMSE.SOPClasses {
+		if !validUID(uid) {
+			problem(fmt.Sprintf("dimse.sop_classes[%d]", i), "%q is not a UID", uid)
+		}
+	}
+	for i, u := range c.DIMSE.Users {
+		key := fmt.Sprintf("dimse.users[%d]", i)
+		if u.Name == "" {
+			problem(key+".name", "the user needs a name")
+		}
+		if !u.Passcode.isZero() {
+			if _, err := u.Passcode.Read(); err != nil {
+				problem(key+".passcode", "%s", err)
+			}
+		}
 	}
 	for i, client := range c.HTTP.Clients {
 		key := fmt.Sprintf("http.clients[%d]", i)
@@ -127,6 +144,35 @@ func validateAEs(c *Config, problem func(key, format string, args ...any)) {
 		}
 	}
 }
+
+// conflicts are what an AE may be answered that stores other content under a
+// known SOP Instance UID.
+var conflicts = []string{"", "quarantine", "warn", "refuse"}
+
+// minPDU is the shortest PDU length that DCMTK, on which many devices are
+// built, takes.
+const minPDU = 4 << 10
+
+func validateQuirks(ae AE, key string, problem func(key, format string, args ...any)) {
+	if ae.MaxPDU != 0 && ae.MaxPDU < minPDU {
+		problem(key+".max_pdu", "%s is less than %s", ae.MaxPDU, Size(minPDU))
+	}
+	if cs := ae.CharacterSet; cs != "" && !validTerm.MatchString(cs) {
+		problem(key+".character_set", "%q is not a defined term of (0008,0005), as in ISO_IR 100", cs)
+	}
+	for i, uid := range ae.TransferSyntaxes {
+		if !validUID(uid) {
+			problem(fmt.Sprintf("%s.transfer_syntaxes[%d]", key, i), "%q is not a UID", uid)
+		}
+	}
+	oneOf(key+".conflicts", ae.Conflicts, conflicts, problem)
+}
+
+var validTerm = regexp.MustCompile(`^(ISO_IR \d+|ISO 2022 IR \d+|GB18030|GBK)$`)
+
+var uidSyntax = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+
+func validUID(s string) bool { return len(s) <= 64 && uidSyntax.MatchString(s) }
 
 // validateRights checks the rights of the peer at key.
 func validateRights(names []string, key string, problem func(key, format string, args ...any)) {

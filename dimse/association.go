@@ -159,7 +159,14 @@ func (a *Association) establish(ctx context.Context) error {
 	} else {
 		l.maxSend = int(n)
 	}
-	ac := a.negotiate(rq)
+	announce := l.lim.DataPDU
+	if n := ask.MaxPDU; n > 0 {
+		announce = min(announce, n)
+		if l.maxSend == 0 || l.maxSend > n {
+			l.maxSend = n
+		}
+	}
+	ac := a.negotiate(rq, announce)
 	if id := rq.User.Identity; id != nil && id.ResponseRequested {
 		ac.User.IdentityResponse = ask.IdentityResponse
 	}

@@ -88,7 +88,7 @@ func FuzzNegotiate(f *testing.F) {
 			return
 		}
 		a := &Association{server: fuzzServer(), link: &link{lim: DefaultLimits()}}
-		ac := a.negotiate(rq)
+		ac := a.negotiate(rq, 128<<10)
 		offered := make(map[byte]pdu.ContextRQ)
 		for _, c := range rq.Contexts {
 			if _, twice := offered[c.ID]; !twice {

@@ -28,6 +28,10 @@ type AssociateRequest struct {
 	// server response that the peer may have asked for, empty for types 1 and 2
 	// (PS3.7 annex D.3.3.7.2). Nil says that identities are not looked at.
 	IdentityResponse []byte
+
+	// MaxPDU is set by Associate for a peer that has trouble with longer PDUs:
+	// bytes of the longest P-DATA-TF that is announced and sent; 0: as [Limits].
+	MaxPDU int
 }
 
 // Reject is an error of [Server.Associate] that decides what the peer is told.
@@ -104,10 +108,10 @@ type accepted struct {
 }
 
 // negotiate answers the proposed contexts and user information, and fills in
-// the association.
-func (a *Association) negotiate(rq *pdu.AssociateRQ) *pdu.AssociateAC {
+// the association. Announce is our maximum length.
+func (a *Association) negotiate(rq *pdu.AssociateRQ, announce int) *pdu.AssociateAC {
 	ac := &pdu.AssociateAC{CalledAE: rq.CalledAE, CallingAE: rq.CallingAE}
-	ac.User.MaximumLength = uint32(a.link.lim.DataPDU)
+	ac.User.MaximumLength = uint32(announce)
 	ac.User.ImplementationClassUID = dicom.ImplementationClassUID
 	ac.User.ImplementationVersionName = dicom.ImplementationVersionName
 	if rq.User.Async != nil {

@@ -310,3 +310,21 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func TestMaximumLengthForOnePeer(t *testing.T) {
+	s := new(archive).server()
+	s.Associate = func(_ context.Context, rq *dimse.AssociateRequest) (any, error) {
+		if rq.CallingAE == "OLD" {
+			rq.MaxPDU = 4096
+		}
+		return nil, nil
+	}
+	addr := serve(t, s)
+	for title, want := range map[string]uint32{"OLD": 4096, "NEW": 128 << 10} {
+		ac, _, _ := ask(t, addr, &pdu.AssociateRQ{ProtocolVersion: 1, CallingAE: title, CalledAE: "LUMEN",
+			ApplicationContext: pdu.ApplicationContext, Contexts: []pdu.ContextRQ{echoContext(1)}})
+		if ac == nil || ac.User.MaximumLength != want {
+			t.Errorf("%s is announced %+v", title, ac)
+		}
+	}
+}

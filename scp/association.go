@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -21,14 +22,32 @@ func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any
 	if len(s.cfg.Policy.AEs) > 0 && rq.CalledAE != s.cfg.AETitle {
 		return nil, dimse.RejectCalledAE(errCalledAE)
 	}
-	p, _, err := s.cfg.Policy.ForAE(rq.CallingAE, access.Peer{Addr: rq.Remote.Addr(), Certificate: rq.Certificate})
+	p, entry, err := s.cfg.Policy.ForAE(rq.CallingAE, access.Peer{Addr: rq.Remote.Addr(), Certificate: rq.Certificate})
 	if err != nil {
-		return nil, dimse.RejectCallingAE(err)
+		return nil, s.refuse(ctx, rq, err)
 	}
 	if rq.IdentityResponse, err = s.cfg.Users.check(ctx, rq); err != nil {
-		return nil, dimse.RejectCallingAE(err)
+		return nil, s.refuse(ctx, rq, err)
 	}
-	return p, nil
+	c := caller{Principal: p}
+	if entry >= 0 && entry < len(s.cfg.Quirks) {
+		c.Quirks = s.cfg.Quirks[entry]
+	}
+	rq.MaxPDU = c.MaxPDU
+	return c, nil
+}
+
+// refuse turns a peer away. One that does not stop trying waits for it: that
+// holds one of the associations that it may have, so it cannot guess titles and
+// passcodes faster than those limits allow.
+func (s *Server) refuse(ctx context.Context, rq *dimse.AssociateRequest, err error) error {
+	if s.rejected.often(rq.Remote.Addr()) {
+		select {
+		case <-time.After(rejectionPause):
+		case <-ctx.Done():
+		}
+	}
+	return dimse.RejectCallingAE(err)
 }
 
 func (s *Server) accepted(a *dimse.Association) {
@@ -88,6 +107,8 @@ type rejections struct {
 
 	mu    sync.Mutex
 	again map[rejection]*repeated
+	peers map[netip.Addr]int // rejections by address since begun
+	begun time.Time
 }
 
 type rejection struct{ peer, reason string }
@@ -101,8 +122,24 @@ type repeated struct {
 
 const (
 	rejectionWindow = time.Minute
+	rejectionBurst  = 30 // of one address in a window, before the next ones wait
+	rejectionPause  = time.Second
 	maxRejections   = 1024 // kinds told apart at once; those past it share one
 )
+
+// often counts a rejection and reports whether there were many from addr.
+func (r *rejections) often(addr netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); r.peers == nil || now.Sub(r.begun) > rejectionWindow {
+		r.peers, r.begun = make(map[netip.Addr]int), now
+	}
+	if _, known := r.peers[addr]; !known && len(r.peers) >= maxRejections {
+		return true
+	}
+	r.peers[addr]++
+	return r.peers[addr] > rejectionBurst
+}
 
 func (r *rejections) add(rq *dimse.AssociateRequest, why *dimse.Reject) {
 	key := rejection{rq.Remote.Addr().String(), why.Error()}

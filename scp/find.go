@@ -19,6 +19,7 @@ func (s *Server) find(ctx context.Context, a *dimse.Association, rq *dimse.FindR
 			yield(nil, err)
 			return
 		}
+		callerOf(a).assume(rq.Identifier)
 		q, err := query(level, rq)
 		if err != nil {
 			yield(nil, err)

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -43,6 +44,8 @@ type Config struct {
 	AETitle      string // ours: the calling title of what C-MOVE sends, and Retrieve AE Title in answers
 	Archive      Archive
 	Policy       access.Policy
+	Quirks       []Quirks               // of Policy.AEs, by position; there may be fewer
+	SOPClasses   []string               // that are stored beside those of the dictionary: private ones
 	Users        Users                  // user identities; none: they are not looked at
 	Destinations map[string]Destination // by AE title
 	Journal      Journal
@@ -107,17 +110,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) services() []dimse.Service {
 	return []dimse.Service{
 		{SOPClasses: []string{dict.UIDVerification}, Echo: true},
-		{SOPClasses: dict.StorageSOPClasses(), Store: s.store},
+		{SOPClasses: slices.Concat(dict.StorageSOPClasses(), s.cfg.SOPClasses), Store: s.store, TransferSyntax: chooseSyntax},
 		{SOPClasses: findClasses(), Find: s.find, Extended: agreeFind},
 		{SOPClasses: moveClasses(), Move: s.move, Extended: agreeRetrieve},
 		{SOPClasses: getClasses(), Get: s.get, Extended: agreeRetrieve},
 	}
-}
-
-// principal is who the association's peer is.
-func principal(a *dimse.Association) access.Principal {
-	p, _ := a.Value.(access.Principal)
-	return p
 }
 
 // request says through what a call into the archive came.

@@ -28,6 +28,7 @@ func statusError(ctx context.Context, err error) error {
 		{store.ErrClosed, dimse.StatusOutOfResources, "shutting down"},
 		{store.ErrMismatch, dimse.StatusDataSetDoesNotMatch, "data set is not what was announced"},
 		{store.ErrUnreadable, dimse.StatusCannotUnderstand, "cannot understand the data set"},
+		{store.ErrConflict, dimse.StatusConflictRefused, "another object with this SOP Instance UID is stored"},
 		{store.ErrTooLarge, dimse.StatusOutOfResources, "object exceeds the size limit"},
 		{store.ErrTooMany, dimse.StatusOutOfResources, "too many matches: narrow the query"},
 		{store.ErrBudget, dimse.StatusOutOfResources, "searched the newest studies only: name a study"},

@@ -13,8 +13,9 @@ import (
 // commit decides what a durable blob is to the archive, journals that and puts
 // it into the index. It is the end of an ingest, and of the adoption of a blob
 // after a crash. The event says who, and EventStored or EventRecovered. Fresh is
-// false when the blob has its row already.
-func (a *Archive) commit(ctx context.Context, row Row, event Event) (outcome IngestOutcome, fresh bool, err error) {
+// false when the blob has its row already. Other content than what is known is
+// kept aside, or removed and refused.
+func (a *Archive) commit(ctx context.Context, row Row, event Event, refuse bool) (outcome IngestOutcome, fresh bool, err error) {
 	unlock := a.instances.lock(row.SOPInstanceUID)
 	defer unlock()
 
@@ -40,6 +41,8 @@ func (a *Archive) commit(ctx context.Context, row Row, event Event) (outcome Ing
 	case existing.Digest == row.Digest:
 		event.Kind = EventDuplicate
 		return Duplicate, true, a.drop(ctx, row, event)
+	case refuse:
+		return 0, false, errors.Join(ErrConflict, a.discard(ctx, row.Blob))
 	}
 	return Quarantined, true, a.quarantine(ctx, row, existing, event)
 }

@@ -16,6 +16,9 @@ var (
 	// syntax, or lacks a valid Study, Series or SOP Instance UID or SOP Class
 	// UID (status C000).
 	ErrUnreadable = errors.New("cannot understand the data set")
+	// ErrConflict says that the SOP Instance UID is known with other content,
+	// and that the sender is to be told so instead of its being kept aside.
+	ErrConflict = errors.New("another object with this SOP instance UID is stored")
 	// ErrTooLarge says that an object exceeds [Limits].ObjectSize.
 	ErrTooLarge = errors.New("object exceeds the size limit")
 	// ErrTooMany says that a search matched more than it may return.

@@ -8,6 +8,14 @@ type Incoming struct {
 	SOPInstanceUID string // as announced; empty: as in the data set
 	TransferSyntax dicom.TransferSyntax
 	Source         SourceKind
+
+	// CharacterSet is assumed by searches where the data set names none: a
+	// defined term of (0008,0005), for senders that forget it. What is stored
+	// stays as it came.
+	CharacterSet string
+	// RefuseConflict says that other content under a known SOP Instance UID is
+	// refused with ErrConflict instead of being kept aside.
+	RefuseConflict bool
 }
 
 // Receipt says what became of an instance.

@@ -94,7 +94,7 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	receipt.Size, receipt.Findings = row.Size, w.findings
 	// From here on the caller's patience does not count: an append that was
 	// begun may become durable whether somebody waits for it or not.
-	receipt.Outcome, _, err = a.commit(context.WithoutCancel(ctx), row, Event{Kind: EventStored, Principal: p, Request: rq})
+	receipt.Outcome, _, err = a.commit(context.WithoutCancel(ctx), row, Event{Kind: EventStored, Principal: p, Request: rq}, in.RefuseConflict)
 	return receipt, err
 }
 
@@ -176,6 +176,9 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 		return err
 	}
 	r.Attributes = pickAttributes(scan.Header)
+	if w.in.CharacterSet != "" && len(r.Attributes.Raw(dict.SpecificCharacterSet)) == 0 {
+		r.Attributes.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte(w.in.CharacterSet))
+	}
 	r.MetaLength, r.Size, r.BodyOffset = int64(len(meta)), t.n, scan.BodyOffset
 	if r.Frames, err = scan.Frames(); err != nil {
 		// Stored all the same: the bytes are what was sent. Frames cannot be asked for.
@@ -252,7 +255,7 @@ func refusalOf(err error) string {
 		name string
 	}{
 		{ErrDenied, "denied"}, {ErrNoSpace, "no_space"}, {ErrJournal, "journal"}, {ErrUnreadable, "unreadable"},
-		{ErrMismatch, "mismatch"}, {ErrTooLarge, "too_large"}, {ErrClosed, "closed"}, {context.Canceled, "cancelled"},
+		{ErrMismatch, "mismatch"}, {ErrConflict, "conflict"}, {ErrTooLarge, "too_large"}, {ErrClosed, "closed"}, {context.Canceled, "cancelled"},
 		{errSource, "source"},
 	} {
 		if errors.Is(err, known.err) {

@@ -276,7 +276,12 @@ func (n *node) dimseServer() (*scp.Server, error) {
 		}
 		destinations[d.Title] = scp.Destination{Address: d.Address, TLS: secure, Retries: int(d.Retries)}
 	}
+	users, err := users(n.config.DIMSE.Users)
+	if err != nil {
+		return nil, err
+	}
 	return scp.New(scp.Config{
+		Quirks: quirks(n.config.AEs), SOPClasses: n.config.DIMSE.SOPClasses, Users: users,
 		AETitle: n.config.DIMSE.AETitle, Archive: n.archive, Policy: n.config.Policy(), Destinations: destinations,
 		Journal: n.tenant, Matches: int(n.config.Limits.Matches), Limits: dimseLimits(n.config.Limits),
 		Logger: n.log, Registerer: n.registry,
