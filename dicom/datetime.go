@@ -138,7 +138,13 @@ func shift(s string, minutes int) string {
 	if err != nil {
 		return s
 	}
-	return t.Add(time.Duration(minutes) * time.Minute).Format("20060102150405.000000")
+	switch t = t.Add(time.Duration(minutes) * time.Minute); {
+	case t.Year() < 0: // the form has four digits
+		return "00000101" + earliestTM
+	case t.Year() > 9999:
+		return "99991231" + latestTM
+	}
+	return t.Format("20060102150405.000000")
 }
 
 // leapSecond makes a second 60, which package time does not know, a 59.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 	"unicode/utf8"
 
 	"lumen/dicom"
@@ -304,4 +305,40 @@ func mustEncode(t testing.TB, d *dicom.DataSet) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// FuzzValues: what a parser reads and writes again is the same to it.
+func FuzzValues(f *testing.F) {
+	for _, s := range []string{"20240229", "2024.02.29", "101112.5", "2024022910-0330", "+0200", "018M", "-42", "1.5e-3", "A^B^C^D^E=F=G", "=^B"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, err := dicom.ParsePN(s); err == nil {
+			if again, err := dicom.ParsePN(n.String()); err != nil || again != n {
+				t.Errorf("%+v became %+v, %v", n, again, err)
+			}
+		}
+		if d, err := dicom.ParseDA(s); err == nil {
+			if again, err := dicom.ParseDA(d.Format("20060102")); err != nil || !again.Equal(d) {
+				t.Errorf("%v became %v, %v", d, again, err)
+			}
+		}
+		if a, err := dicom.ParseAS(s); err == nil {
+			if again, err := dicom.ParseAS(a.String()); err != nil || again != a {
+				t.Errorf("%v became %v, %v", a, again, err)
+			}
+		}
+		if first, last, err := dicom.ParseTM(s); err == nil && (first > last || last >= 24*time.Hour) {
+			t.Errorf("%q is %v to %v", s, first, last)
+		}
+		zone, err := dicom.ParseOffset(s)
+		if err != nil {
+			zone = nil
+		}
+		if first, last, err := dicom.ParseDT(s, zone); err == nil && first.After(last) {
+			t.Errorf("%q is %v to %v", s, first, last)
+		}
+		dicom.ParseIS(s)
+		dicom.ParseDS(s)
+	})
 }

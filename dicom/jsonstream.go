@@ -1,6 +1,7 @@
 package dicom
 
 import (
+	"errors"
 	"io"
 
 	"lumen/dicom/dict"
@@ -15,13 +16,18 @@ import (
 // metadata of PS3.18 section 10.4.1.1.2. Of elements with the same tag the first
 // one counts; sequences nested deeper than [Limits] allow are left out.
 //
-// On an error, part of the object may have been written.
+// When the stream ends in the middle of something, the object is completed with
+// what was there, and the error wraps [io.ErrUnexpectedEOF]. On another error,
+// part of the object may have been written.
 func WriteJSON(w io.Writer, r *Reader, opt JSONOptions, maxValue int) error {
 	s := jsonStream{jsonWriter: jsonWriter{opt: opt}, dst: w, r: r, maxValue: maxValue}
 	if err := s.dataSet(&DataSet{}); err != nil {
 		return err
 	}
-	return s.flush(0)
+	if err := s.flush(0); err != nil {
+		return err
+	}
+	return s.cutShort
 }
 
 type jsonStream struct {
@@ -29,6 +35,16 @@ type jsonStream struct {
 	dst      io.Writer
 	r        *Reader
 	maxValue int
+	cutShort error // the stream's, which then says it again
+}
+
+// cut notes that the stream ends too early: err is nil then.
+func (s *jsonStream) cut(err error) error {
+	var parse *ParseError
+	if errors.Is(err, io.ErrUnexpectedEOF) && errors.As(err, &parse) {
+		s.cutShort, err = err, nil
+	}
+	return err
 }
 
 const jsonStreamBuffer = 32 << 10
@@ -50,16 +66,16 @@ func (s *jsonStream) dataSet(d *DataSet) error {
 	s.b = append(s.b, '{')
 	for first := true; ; {
 		t, err := s.r.Next()
-		if err == io.EOF || err == nil && t.Kind == ItemEnd {
+		if err != nil || t.Kind == ItemEnd {
 			s.b = append(s.b, '}')
-			return nil
-		}
-		if err != nil {
-			return err
+			if err == io.EOF {
+				return nil
+			}
+			return s.cut(err)
 		}
 		pixel := t.Depth == 0 && pixelTag(t.Tag)
 		if t.Tag.GroupLength() || !seen.add(t.Tag) || t.Kind == SequenceStart && t.Depth >= s.r.lim.Depth {
-			if err := s.skip(t); err != nil {
+			if err := s.cut(s.skip(t)); err != nil {
 				return err
 			}
 			continue
@@ -71,7 +87,7 @@ func (s *jsonStream) dataSet(d *DataSet) error {
 		s.key(t.Tag, t.VR)
 		written, err := s.element(d, t, pixel)
 		switch {
-		case err != nil:
+		case s.cut(err) != nil:
 			return err
 		case written:
 			s.b = append(s.b, '}')
@@ -124,7 +140,7 @@ func (s *jsonStream) sequence(d *DataSet, sequence Token) error {
 	s.path = append(s.path, PathStep{Tag: sequence.Tag})
 	for n := 0; ; n++ {
 		t, err := s.r.Next()
-		if err != nil {
+		if err = s.cut(err); err != nil {
 			return err
 		}
 		if t.Kind != ItemStart { // its end

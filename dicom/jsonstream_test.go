@@ -3,7 +3,9 @@ package dicom_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"runtime"
 	"strconv"
@@ -107,6 +109,24 @@ func TestWriteJSONIsAppendJSON(t *testing.T) {
 		if !reflect.DeepEqual(a, b) {
 			t.Errorf("%s differs:\n%.300s\n%.300s", e.Name, got.Bytes(), want)
 		}
+	}
+}
+
+// TestWriteJSONOfWhatIsCut cuts a header at every byte: what is written is JSON
+// all the same, and never less than at the byte before.
+func TestWriteJSONOfWhatIsCut(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	b, last := mustEncode(t, enhanced(2)), 0
+	for n := range b {
+		var got bytes.Buffer
+		err := dicom.WriteJSON(&got, dicom.NewBytesReader(b[:n], ts, dicom.Limits{}), dicom.JSONOptions{}, 64<<10)
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("at %d: %v", n, err)
+		}
+		if !json.Valid(got.Bytes()) || got.Len() < last {
+			t.Fatalf("at %d: %s", n, got.Bytes())
+		}
+		last = got.Len()
 	}
 }
 

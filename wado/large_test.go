@@ -159,3 +159,25 @@ func TestLargeHeadersGoInWhole(t *testing.T) {
 		})
 	}
 }
+
+// Of an instance that its sender cut inside the header, metadata has what was there.
+func TestMetadataOfACutHeader(t *testing.T) {
+	f := newFixture(t)
+	ts, _ := dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
+	data, err := enhancedCT(10_000).Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := f.putAs("", append(dicom.FileMeta{TransferSyntaxUID: ts.UID}.AppendTo(nil), data[:2<<20]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := f.get(i.path() + "/metadata")
+	var list []jsonObject
+	if err := json.Unmarshal(a.body, &list); err != nil || a.status != 200 || len(list) != 1 {
+		t.Fatalf("%d, %v", a.status, err)
+	}
+	if n := len(list[0]["52009230"].Value); n < 1000 || n >= 10_000 || list[0]["00100010"].VR != "PN" {
+		t.Errorf("%d frames", n)
+	}
+}

@@ -2,6 +2,7 @@ package wado
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -155,7 +156,8 @@ func largeHeader(instance *store.Instance) bool {
 	return instance.BodyOffset > largeHeaderSize
 }
 
-// writeMetadata writes the JSON object of one instance in constant memory.
+// writeMetadata writes the JSON object of one instance in constant memory. Of an
+// instance that was cut inside its header, it has what was there.
 func (s *server) writeMetadata(ctx context.Context, w io.Writer, instance *store.Instance, base string) error {
 	ts := syntaxOf(instance.TransferSyntaxUID)
 	src, err := openHeader(ctx, instance, ts)
@@ -164,7 +166,7 @@ func (s *server) writeMetadata(ctx context.Context, w io.Writer, instance *store
 	}
 	defer src.Close()
 	err = dicom.WriteJSON(w, dicom.NewReader(src, ts, dicom.Limits{}), s.modelOptions(instance, base), maxInMemory)
-	if err != nil {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("metadata: %w", err)
 	}
 	return nil
