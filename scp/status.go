@@ -24,6 +24,7 @@ func statusError(ctx context.Context, err error) error {
 	}{
 		{store.ErrDenied, dimse.StatusNotAuthorized, "not authorized"},
 		{store.ErrNoSpace, dimse.StatusOutOfResources, "no space left"},
+		{store.ErrAway, dimse.StatusOutOfResources, "the object storage is away"},
 		{store.ErrJournal, dimse.StatusOutOfResources, "the journal cannot append"},
 		{store.ErrClosed, dimse.StatusOutOfResources, "shutting down"},
 		{store.ErrMismatch, dimse.StatusDataSetDoesNotMatch, "data set is not what was announced"},

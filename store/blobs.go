@@ -16,6 +16,8 @@ var (
 	// ErrNoSpace says that the object did not fit. Nothing of it remains, and a
 	// later Put may succeed once there is room again.
 	ErrNoSpace = blob.ErrNoSpace
+	// ErrAway says that a remote backend cannot be reached now.
+	ErrAway = blob.ErrAway
 )
 
 // BlobInfo describes one object of a [Blobs].

@@ -35,6 +35,7 @@ var statuses = []struct {
 	{store.ErrUnreadable, http.StatusBadRequest, "the data set cannot be understood"},
 	{store.ErrJournal, http.StatusServiceUnavailable, "the audit journal cannot record this request"},
 	{store.ErrNoSpace, http.StatusServiceUnavailable, "out of space"},
+	{store.ErrAway, http.StatusServiceUnavailable, "where this is kept cannot be reached now"},
 	{store.ErrClosed, http.StatusServiceUnavailable, "shutting down"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "timed out"},
 	{io.ErrUnexpectedEOF, http.StatusBadRequest, "the request body ends early"},

@@ -16,6 +16,9 @@ var (
 	// ErrNoSpace says that the object did not fit. Nothing of it remains, and a
 	// later Put may succeed once there is room again.
 	ErrNoSpace = errors.New("no space left for objects")
+	// ErrAway says that the backend cannot be reached, or cannot do its work now:
+	// later it may, with nothing changed here.
+	ErrAway = errors.New("the store of objects is away")
 	// ErrName says that a name is not one that [ValidName] accepts.
 	ErrName = errors.New("malformed object name")
 	// ErrSize says that an object was written with another size than announced.

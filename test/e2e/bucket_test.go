@@ -72,6 +72,19 @@ func TestBucketGoesAwayUnderIngest(t *testing.T) {
 	l.isFoundOnce()
 	n.clean()
 	n.stop()
+
+	server.Stop(t)
+	n.start()
+	l.isFoundOnce()
+	gone := l.kept[0]
+	rsp, _ := n.get(n.url("/dicom-web/studies/%s/series/%s/instances/%s", gone.Study, gone.Series, gone.Instance), asStored)
+	if rsp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("without the bucket, what is only there is answered with %s", rsp.Status)
+	}
+	if status, err := l.try(); err != nil || status != 0xa700 {
+		t.Errorf("without the bucket, an image of a study whose key is only there is answered with %04x, %v", status, err)
+	}
+	n.stop()
 	n.config = withoutBucket(t)
 	n.expect(1, "storage.bucket", "check")
 }
@@ -144,13 +157,28 @@ func (l *load) push(count, size int) {
 	}
 	defer c.abort()
 	for range count {
-		s := still{Study: loadStudy, Series: loadStudy + ".1", Instance: uid(l.rng), Name: "Buc^Ket", ID: "B1", Number: len(l.kept), Size: size}
+		s := l.still(size)
 		data := s.dataSet(l.rng)
 		if status, err := c.store(vlEndoscopic, s.Instance, bytes.NewReader(data)); err != nil || status != 0 {
 			l.t.Fatalf("C-STORE %d: %04x, %v", len(l.kept), status, err)
 		}
 		l.kept = append(l.kept, acknowledged{s, sha256.Sum256(data)})
 	}
+}
+
+func (l *load) still(size int) still {
+	return still{Study: loadStudy, Series: loadStudy + ".1", Instance: uid(l.rng), Name: "Buc^Ket", ID: "B1", Number: len(l.kept), Size: size}
+}
+
+// try pushes one still and returns what it is answered with.
+func (l *load) try() (uint16, error) {
+	c, err := l.n.associate(vlEndoscopic, jpegBaseline)
+	if err != nil {
+		return 0, err
+	}
+	defer c.abort()
+	s := l.still(5_000)
+	return c.store(vlEndoscopic, s.Instance, bytes.NewReader(s.dataSet(l.rng)))
 }
 
 func (l *load) isThere(all []acknowledged) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -32,13 +33,28 @@ func wrap(ctx context.Context, what string, err error) error {
 		case answer.StatusCode == http.StatusInsufficientStorage, answer.Code == "QuotaExceeded", answer.Code == "XMinioStorageFull":
 			return fmt.Errorf("%s: %w: server answered %s", what, blob.ErrNoSpace, answer.Code)
 		}
-		return fmt.Errorf("%s: server answered %s (%d)", what, answer.Code, answer.StatusCode)
+		err = fmt.Errorf("server answered %s (%d)", answer.Code, answer.StatusCode)
+		if answer.StatusCode >= http.StatusInternalServerError {
+			return fmt.Errorf("%s: %w: %w", what, blob.ErrAway, err)
+		}
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	var request *url.Error
 	if errors.As(err, &request) {
-		err = request.Err
+		return fmt.Errorf("%s: %w: %w", what, blob.ErrAway, request.Err)
+	}
+	if broken(err) {
+		return fmt.Errorf("%s: %w: %w", what, blob.ErrAway, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// broken reports whether a connection ended in the middle of an answer, or did
+// not get on.
+func broken(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) || errors.Is(err, errStalled) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // again repeats do while its error may be the network's: minio-go repeats what
