@@ -34,7 +34,7 @@ func (s *server) metadata(x *exchange) error {
 			}
 			return s.appendMetadata(ctx, b, instance, base, form)
 		}, func(instance *store.Instance, object []byte) error {
-			if largeHeader(instance) && !form.multipart {
+			if len(object) == 0 {
 				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, base) })
 			}
 			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
@@ -117,13 +117,18 @@ func renderOne(ctx context.Context, free <-chan []byte, instance *store.Instance
 // that may not be a BulkDataURI, as names and UIDs, are far shorter.
 const maxInMemory = 64 << 10
 
-// appendMetadata appends the object or document of one instance.
+// appendMetadata appends the object or document of one instance. It appends no
+// object where the header is more than a data set in memory may be, which small
+// ones can be that are malformed: that object is to be written as it is read.
 func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string, form offer) ([]byte, error) {
 	header, whole, err := readHeader(ctx, instance, maxInMemory)
 	if err != nil {
 		return b, err
 	}
-	if !whole {
+	switch {
+	case !whole && !form.multipart:
+		return b, nil
+	case !whole:
 		return b, notAcceptable("metadata of this size is given as application/dicom+json")
 	}
 	return form.appendModel(b, header, s.modelOptions(instance, base))
