@@ -3,7 +3,7 @@
 GO      ?= go
 UNIT     = $(shell $(GO) list ./... | grep -v '/test/e2e$$')
 
-.PHONY: run build test setup check unit e2e interop crash fuzz generate bench
+.PHONY: run build test setup check unit e2e interop interop crash fuzz generate bench
 
 run: build ## serve with no configuration, on the loopback interface
 	bin/lumen serve
@@ -29,6 +29,9 @@ e2e: ## the built binary against DCMTK, pydicom and HTTP
 
 interop: ## the packages that talk to DCMTK, pydicom, dicom3tools and Orthanc, and the binary
 	$(GO) test -count=1 ./dicom/... ./dimse/... ./scp ./wado ./store/blob/... ./test/e2e
+
+interop: setup ## what other people's programs make of us, and we of them: DCMTK, Orthanc; they run with unit and e2e too
+	CI=true $(GO) test -count=1 -v -run 'DCMTK|Orthanc' ./dimse ./scp ./test/e2e
 
 crash: ## 50 times kill -9 under load
 	LUMEN_CRASHES=50 $(GO) test -count=1 -timeout 15m -run Crash ./test/e2e

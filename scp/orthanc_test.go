@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -36,8 +37,8 @@ func freeAddr(t testing.TB) string {
 }
 
 // startOrthanc runs Orthanc until the test ends. Modalities maps titles to
-// addresses.
-func startOrthanc(t *testing.T, dicomAddr string, modalities map[string]string) *orthanc {
+// addresses; more are further options.
+func startOrthanc(t *testing.T, dicomAddr string, modalities map[string]string, more ...map[string]any) *orthanc {
 	t.Helper()
 	dir := t.TempDir()
 	httpAddr := freeAddr(t)
@@ -45,12 +46,16 @@ func startOrthanc(t *testing.T, dicomAddr string, modalities map[string]string) 
 	for title, addr := range modalities {
 		known[title] = []any{title, host(addr), json.Number(port(addr))}
 	}
-	config, err := json.Marshal(map[string]any{
+	options := map[string]any{
 		"StorageDirectory": dir, "IndexDirectory": dir, "Plugins": []string{},
 		"HttpPort": json.Number(port(httpAddr)), "DicomPort": json.Number(port(dicomAddr)), "DicomAet": "ORTHANC",
 		"DicomModalities": known, "AuthenticationEnabled": false, "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true,
 		"DicomAlwaysAllowFind": true, "DicomAlwaysAllowStore": true, "LuaScripts": []string{},
-	})
+	}
+	for _, m := range more {
+		maps.Copy(options, m)
+	}
+	config, err := json.Marshal(options)
 	if err != nil {
 		t.Fatal(err)
 	}
