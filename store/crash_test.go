@@ -255,6 +255,32 @@ func TestAnUnreadableBlobIsSweptWhenItIsOld(t *testing.T) {
 	}
 }
 
+// What was acknowledged is never swept, however it came to be unreadable and
+// without a row: by damage and a rebuild, say.
+func TestADamagedBlobThatWasStoredIsNeverSwept(t *testing.T) {
+	n := newNode(t)
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE), store.Stored)
+	name := n.instanceBlobs()[0]
+	if err := n.blobs.Put(t.Context(), name, -1, func(w io.Writer) error { _, err := w.Write([]byte("junk")); return err }); err != nil {
+		t.Fatal(err)
+	}
+	row, ok, err := n.index.Locate(t.Context(), "1.1.1.1")
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if err := n.index.Remove(t.Context(), []store.Row{row}, n.index.Covered()); err != nil {
+		t.Fatal(err)
+	}
+	n.clock.advance(2 * store.SweepAge)
+	report, err := n.archive.Sweep(t.Context())
+	if err != nil || report.Removed != 0 || report.Damaged != 1 {
+		t.Errorf("sweep = %+v, %v", report, err)
+	}
+	if _, err := n.blobs.Stat(t.Context(), name); err != nil {
+		t.Errorf("the object: %v", err)
+	}
+}
+
 // A sweep must not take the blob of an ingest that is under way.
 func TestSweepLeavesWhatComesIn(t *testing.T) {
 	n := newNode(t)

@@ -15,7 +15,8 @@ type SweepReport struct {
 	Adopted     int // complete, and new to the archive: a crash came before the journal record
 	Duplicates  int // complete, with content that the archive has: removed
 	Quarantined int // complete, in conflict with what the archive has: kept aside now
-	Removed     int // unreadable and older than [SweepAge]
+	Removed     int // unreadable, older than [SweepAge], and nothing that was ever acknowledged
+	Damaged     int // unreadable, and the journal says that it was stored: kept for a repair
 	Left        int // unreadable and younger, or in the middle of an ingest
 }
 
@@ -32,7 +33,8 @@ const (
 // blob and its journal record, or a failed removal. Complete ones go through
 // the same decision as an instance that is coming in, and are journaled as
 // recovered when the archive keeps them; unreadable ones are journaled and
-// removed when they are old. It is safe while instances come in; a second call
+// removed when they are old, unless the journal says that they were stored: a
+// damaged object may be repaired, or its key found. It is safe while instances come in; a second call
 // waits for the first.
 func (a *Archive) Sweep(ctx context.Context) (SweepReport, error) {
 	a.sweeping.Lock()
@@ -58,45 +60,51 @@ func (a *Archive) Sweep(ctx context.Context) (SweepReport, error) {
 			}
 		}
 	}
+	var unreadable []string
 	for _, info := range strays {
 		ref, _ := a.parseName(info.Name)
 		if aside[ref] {
 			continue
 		}
-		if err := a.sweepOne(ctx, info, ref, &report); err != nil {
+		old, err := a.sweepOne(ctx, info, ref, &report)
+		if err != nil {
 			return report, err
 		}
+		if old {
+			unreadable = append(unreadable, info.Name)
+		}
 	}
-	return report, nil
+	return report, a.sweepUnreadable(ctx, unreadable, &report)
 }
 
-// sweepOne decides about a blob that had no row when the sweep began.
-func (a *Archive) sweepOne(ctx context.Context, info BlobInfo, ref BlobRef, report *SweepReport) error {
+// sweepOne decides about a blob that had no row when the sweep began, unless it
+// is unreadable and old: then it says so.
+func (a *Archive) sweepOne(ctx context.Context, info BlobInfo, ref BlobRef, report *SweepReport) (unreadable bool, err error) {
 	if a.writing.has(ref) {
 		report.Left++
-		return nil
+		return false, nil
 	}
 	// The ingest that wrote it may have ended since: then it is in the index,
 	// kept aside, or gone.
 	if aside, err := a.isQuarantined(ctx, ref); err != nil || aside {
-		return err
+		return false, err
 	}
 	row, err := a.readRow(ctx, ref)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		_, statErr := a.blobs.Stat(ctx, info.Name)
 		if errors.Is(statErr, ErrNotFound) {
-			return nil
+			return false, nil
 		}
-		return a.sweepUnreadable(ctx, info, report) // the key is what was not found
+		return a.isOld(info, report), nil // the key is what was not found
 	case errors.Is(err, ErrCorrupt):
-		return a.sweepUnreadable(ctx, info, report)
+		return a.isOld(info, report), nil
 	case err != nil:
-		return fmt.Errorf("read the trailer of a blob: %w", err)
+		return false, fmt.Errorf("read the trailer of a blob: %w", err)
 	}
 	outcome, adopted, err := a.commit(context.WithoutCancel(ctx), row, Event{Kind: EventRecovered, Principal: a.system()}, false)
 	if err != nil {
-		return fmt.Errorf("adopt a blob: %w", err)
+		return false, fmt.Errorf("adopt a blob: %w", err)
 	}
 	switch {
 	case outcome == Stored && adopted:
@@ -107,25 +115,66 @@ func (a *Archive) sweepOne(ctx context.Context, info BlobInfo, ref BlobRef, repo
 	case outcome == Quarantined:
 		report.Quarantined++
 	}
+	return false, nil
+}
+
+// isOld reports whether an unreadable blob has been there for [SweepAge].
+func (a *Archive) isOld(info BlobInfo, report *SweepReport) bool {
+	if a.clock.Now().Sub(info.ModTime) < SweepAge {
+		report.Left++
+		return false
+	}
+	return true
+}
+
+// sweepUnreadable removes blobs that cannot be opened, but for those that
+// somebody was told are stored.
+func (a *Archive) sweepUnreadable(ctx context.Context, names []string, report *SweepReport) error {
+	if len(names) == 0 {
+		return nil
+	}
+	stored, err := a.everStored(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if stored[name] {
+			a.log.Error("a stored object cannot be opened and has no row; it is kept: restore it, or its key, and rebuild the index", "blob", name)
+			report.Damaged++
+			continue
+		}
+		a.log.Warn("unreadable blob without a row is removed", "blob", name)
+		if _, err := a.journal.Append(ctx, Event{Kind: EventSwept, Principal: a.system(), Blob: name}); err != nil {
+			return err
+		}
+		if err := a.blobs.Delete(ctx, name); err != nil {
+			return fmt.Errorf("remove an unreadable blob: %w", err)
+		}
+		report.Removed++
+		a.metrics.swept.Inc()
+	}
 	return nil
 }
 
-// sweepUnreadable removes a blob that cannot be opened once it is old.
-func (a *Archive) sweepUnreadable(ctx context.Context, info BlobInfo, report *SweepReport) error {
-	if a.clock.Now().Sub(info.ModTime) < SweepAge {
-		report.Left++
-		return nil
+// everStored finds which of the blobs the journal names as taken in. It reads
+// the whole journal, which is why it is asked for all at once.
+func (a *Archive) everStored(ctx context.Context, names []string) (map[string]bool, error) {
+	stored := make(map[string]bool, len(names))
+	for _, name := range names {
+		stored[name] = false
 	}
-	a.log.Warn("unreadable blob without a row is removed", "blob", info.Name)
-	if _, err := a.journal.Append(ctx, Event{Kind: EventSwept, Principal: a.system(), Blob: info.Name}); err != nil {
-		return err
+	for recorded, err := range a.journal.Replay(ctx, 0) {
+		if err != nil {
+			return nil, fmt.Errorf("look for unreadable blobs in the journal: %w", err)
+		}
+		switch e := recorded.Event; e.Kind {
+		case EventStored, EventRecovered, EventQuarantined:
+			if _, asked := stored[e.Blob]; asked {
+				stored[e.Blob] = true
+			}
+		}
 	}
-	if err := a.blobs.Delete(ctx, info.Name); err != nil {
-		return fmt.Errorf("remove an unreadable blob: %w", err)
-	}
-	report.Removed++
-	a.metrics.swept.Inc()
-	return nil
+	return stored, nil
 }
 
 // runBackground sweeps at once and then every day, and closes the windows of
@@ -157,9 +206,9 @@ func (a *Archive) sweepAndLog(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err != nil:
 		a.log.Error("sweep did not finish", "error", err)
-	case report.Adopted+report.Duplicates+report.Quarantined+report.Removed+report.Left > 0:
+	case report.Adopted+report.Duplicates+report.Quarantined+report.Removed+report.Damaged+report.Left > 0:
 		a.log.Info("swept", "objects", report.Objects, "adopted", report.Adopted, "duplicates", report.Duplicates,
-			"quarantined", report.Quarantined, "removed", report.Removed, "left", report.Left)
+			"quarantined", report.Quarantined, "removed", report.Removed, "damaged", report.Damaged, "left", report.Left)
 	}
 }
 
