@@ -128,6 +128,32 @@ func TestEncapsulatedFrames(t *testing.T) {
 	}
 }
 
+// What has no markers is told apart by its number of fragments, or a table.
+func TestFramesWithoutMarkers(t *testing.T) {
+	const bot = "\x00\x00\x00\x00\x14\x00\x00\x00"
+	for _, uid := range []string{dicom.RLELossless, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"} {
+		for _, c := range []struct {
+			offsets   string
+			fragments []string
+			frames    int // 0: they cannot be told apart
+		}{
+			{"", []string{"\x01\x00\x00\x00aaaa", "\x01\x00\x00\x00bbbb"}, 2},
+			{"\x00\x00\x00\x00\x10\x00\x00\x00", []string{"\x01\x00\x00\x00aaaa", "\x01\x00\x00\x00bbbb"}, 2},
+			{bot, []string{"\x01\x00\x00\x00aaaaaaaa", "\x01\x00\x00\x00", "\x02\x00\x00\x00"}, 2},
+			{"", []string{"\x01\x00\x00\x00", "\x01\x00\x00\x00", "\x02\x00\x00\x00"}, 0},
+		} {
+			b := encapsulated(t, 2, []byte(c.offsets), c.fragments...)
+			s, err := dicom.ScanDataSet(bytes.NewReader(b), syntax(t, uid), dicom.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, err := s.Frames(); f.Len() != c.frames || (err != nil) != (c.frames == 0) {
+				t.Errorf("%s, %d fragments: %d frames, %v", uid, len(c.fragments), f.Len(), err)
+			}
+		}
+	}
+}
+
 func TestExtendedOffsetTable(t *testing.T) {
 	numbers := func(list ...uint64) []byte {
 		var b []byte

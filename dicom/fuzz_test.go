@@ -2,6 +2,7 @@ package dicom_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"regexp"
@@ -340,5 +341,18 @@ func FuzzValues(f *testing.F) {
 		}
 		dicom.ParseIS(s)
 		dicom.ParseDS(s)
+	})
+}
+
+// FuzzWriteJSON: whatever the stream, what comes out is JSON.
+func FuzzWriteJSON(f *testing.F) {
+	addDataSets(f)
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		var out bytes.Buffer
+		r := dicom.NewReader(bytes.NewReader(b), fuzzSyntax(t, n), dicom.Limits{Elements: 10000})
+		err := dicom.WriteJSON(&out, r, dicom.JSONOptions{}, 1<<16)
+		if (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && !json.Valid(out.Bytes()) {
+			t.Fatalf("%q", out.Bytes())
+		}
 	})
 }
