@@ -97,21 +97,12 @@ func moveWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, true, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
-	storescp, err := startStoreSCP(dir)
-	if err != nil {
-		return err
-	}
-	defer storescp.stop()
+	defer all.stop()
+	lumen, orthanc, storescp := all["lumen"], all["orthanc"], all["storescp"]
 	study := b.study()
 	objects := make([]*object, b.stills)
 	files := filepath.Join(dir, "files")

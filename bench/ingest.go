@@ -19,21 +19,12 @@ func ingestWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, true, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
-	storescp, err := startStoreSCP(dir)
-	if err != nil {
-		return err
-	}
-	defer storescp.stop()
+	defer all.stop()
+	lumen, orthanc, storescp := all["lumen"], all["orthanc"], all["storescp"]
 
 	reach := map[int]map[string]float64{1: {"orthanc": 3}, 4: {"orthanc": 3, "storescp": 0.6}, 16: {"orthanc": 3}}
 	for range b.rounds {
@@ -88,16 +79,12 @@ func shippedWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc-shipped")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, false, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
+	defer all.stop()
+	lumen, orthanc := all["lumen"], all["orthanc-shipped"]
 	const stills = 100 // Orthanc as shipped takes about 20 a second
 	for range b.rounds {
 		rate := map[string]float64{}
@@ -152,21 +139,12 @@ func videoWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, true, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
-	storescp, err := startStoreSCP(dir)
-	if err != nil {
-		return err
-	}
-	defer storescp.stop()
+	defer all.stop()
+	lumen, orthanc, storescp := all["lumen"], all["orthanc"], all["storescp"]
 	for range b.rounds {
 		seconds, growth := map[string]float64{}, map[string]float64{}
 		for _, p := range []*peer{lumen, storescp, orthanc} {

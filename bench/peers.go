@@ -248,6 +248,40 @@ http { access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_req
 	return p, p.waitFor(addr)
 }
 
+// peers are servers that run side by side, by name.
+type peers map[string]*peer
+
+func (all peers) stop() {
+	for _, p := range all {
+		p.stop()
+	}
+}
+
+// startPeers starts Lumen and the named others on empty folders below dir.
+func (b *bench) startPeers(dir string, others ...string) (peers, error) {
+	all := peers{}
+	for _, name := range append([]string{"lumen"}, others...) {
+		var p *peer
+		var err error
+		switch name {
+		case "lumen":
+			p, err = startLumen(dir, b.lumen, b.sink.destination)
+		case "orthanc":
+			p, err = startOrthanc(dir, true, b.sink.destination)
+		case "orthanc-shipped":
+			p, err = startOrthanc(dir, false, b.sink.destination)
+		case "storescp":
+			p, err = startStoreSCP(dir)
+		}
+		if err != nil {
+			all.stop()
+			return nil, err
+		}
+		all[name] = p
+	}
+	return all, nil
+}
+
 // webClient keeps up to n connections to one peer alive.
 func webClient(n int) *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n, MaxConnsPerHost: n, DisableCompression: true}}

@@ -96,16 +96,12 @@ func retrieveWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, true, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
+	defer all.stop()
+	lumen, orthanc := all["lumen"], all["orthanc"]
 	root := filepath.Join(dir, "www")
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
@@ -212,16 +208,12 @@ func qidoWork(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	lumen, err := startLumen(dir, b.lumen, b.sink.destination)
+	all, err := b.startPeers(dir, "orthanc")
 	if err != nil {
 		return err
 	}
-	defer lumen.stop()
-	orthanc, err := startOrthanc(dir, true, b.sink.destination)
-	if err != nil {
-		return err
-	}
-	defer orthanc.stop()
+	defer all.stop()
+	lumen, orthanc := all["lumen"], all["orthanc"]
 	first := b.next + 1
 	for _, p := range []*peer{lumen, orthanc} {
 		b.next = first - 1
