@@ -27,9 +27,6 @@ unit: ## tests of the packages, those against DCMTK and pydicom among them
 e2e: ## the built binary against DCMTK, pydicom and HTTP
 	$(GO) test -count=1 -timeout 15m ./test/e2e
 
-interop: ## the packages that talk to DCMTK, pydicom, dicom3tools and Orthanc, and the binary
-	$(GO) test -count=1 ./dicom/... ./dimse/... ./scp ./wado ./store/blob/... ./test/e2e
-
 interop: setup ## what other people's programs make of us, and we of them: DCMTK, Orthanc; they run with unit and e2e too
 	CI=true $(GO) test -count=1 -v -run 'DCMTK|Orthanc' ./dimse ./scp ./test/e2e
 

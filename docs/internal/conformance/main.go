@@ -124,10 +124,8 @@ func statuses(b *bytes.Buffer) {
 // attributes lists what searches know, by level, with how it is matched.
 func attributes(b *bytes.Buffer) {
 	tags := store.IndexAttributes()
-	for _, t := range []dict.Tag{dict.ModalitiesInStudy, dict.SOPClassesInStudy, dict.NumberOfStudyRelatedSeries,
-		dict.NumberOfStudyRelatedInstances, dict.NumberOfSeriesRelatedInstances, dict.AvailableTransferSyntaxUID} {
-		tags = append(tags, t) // those that are counted
-	}
+	tags = append(tags, dict.ModalitiesInStudy, dict.SOPClassesInStudy, dict.NumberOfStudyRelatedSeries, // those that are counted
+		dict.NumberOfStudyRelatedInstances, dict.NumberOfSeriesRelatedInstances, dict.AvailableTransferSyntaxUID)
 	type row struct {
 		level store.Level
 		tag   dict.Tag
