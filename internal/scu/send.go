@@ -1,6 +1,7 @@
 package scu
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 
 	"lumen/dicom"
+	"lumen/dicom/dict"
 	"lumen/dimse"
 )
 
@@ -140,6 +142,9 @@ func openFile(name string) (*os.File, dicom.FileMeta, io.Reader, error) {
 		return nil, dicom.FileMeta{}, nil, err
 	}
 	meta, data, err := dicom.ReadFileMeta(f)
+	if err == nil {
+		data, err = identify(&meta, data)
+	}
 	if err == nil && (meta.MediaStorageSOPClassUID == "" || meta.MediaStorageSOPInstanceUID == "" || meta.TransferSyntaxUID == "") {
 		err = errors.New("the File Meta Information lacks a UID")
 	}
@@ -148,6 +153,34 @@ func openFile(name string) (*os.File, dicom.FileMeta, io.Reader, error) {
 		return nil, dicom.FileMeta{}, nil, fmt.Errorf("%w: %w", ErrSkipped, err)
 	}
 	return f, meta, data, nil
+}
+
+// identifiedWithin is enough of a data set to have its SOP class and instance.
+const identifiedWithin = 4 << 10
+
+// identify sets the UIDs in meta to those of the data set, as far as they are
+// near its beginning: they differ in files that were anonymised or copied
+// carelessly, and no archive takes an object under a UID that it does not have.
+// The reader that it returns gives the data set from its beginning.
+func identify(meta *dicom.FileMeta, data io.Reader) (io.Reader, error) {
+	b := bufio.NewReaderSize(data, identifiedWithin)
+	head, err := b.Peek(identifiedWithin)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	syntax, ok := dicom.LookupTransferSyntax(meta.TransferSyntaxUID)
+	if !ok {
+		return b, nil
+	}
+	d, _ := dicom.ReadDataSet(dicom.NewBytesReader(head, syntax, dicom.Limits{}), dicom.ReadOptions{Until: dict.SOPInstanceUID + 1}) // it may be cut there
+	for tag, to := range map[dicom.Tag]*string{
+		dict.SOPClassUID: &meta.MediaStorageSOPClassUID, dict.SOPInstanceUID: &meta.MediaStorageSOPInstanceUID,
+	} {
+		if uid := d.String(tag); dicom.ValidUID(uid) {
+			*to = uid
+		}
+	}
+	return b, nil
 }
 
 type counter struct {

@@ -28,7 +28,11 @@ func TestClientCommands(t *testing.T) {
 	for i := range 3 {
 		s := still{Study: "2.25.801", Series: "2.25.801.1", Instance: uid(rng), Name: "Sent^By", ID: "C1", Number: i, Size: 100_000}
 		sent[s.Instance] = s.dataSet(rng)
-		save(t, dir, file(vlEndoscopic, s.Instance, jpegBaseline, sent[s.Instance]))
+		announced := s.Instance
+		if i == 0 { // the File Meta is of another instance: the data set counts
+			announced = "2.25.800"
+		}
+		save(t, dir, file(vlEndoscopic, announced, jpegBaseline, sent[s.Instance]))
 	}
 	save(t, dir, []byte("not DICOM"))
 	n := startNode(t, "")
