@@ -3,7 +3,7 @@
 GO      ?= go
 UNIT     = $(shell $(GO) list ./... | grep -v '/test/e2e$$')
 
-.PHONY: run build test setup check unit e2e interop interop crash fuzz generate bench
+.PHONY: run build test setup check unit e2e interop crash fuzz generate bench
 
 run: build ## serve with no configuration, on the loopback interface
 	bin/lumen serve
@@ -27,7 +27,7 @@ unit: ## tests of the packages, those against DCMTK and pydicom among them
 e2e: ## the built binary against DCMTK, pydicom and HTTP
 	$(GO) test -count=1 -timeout 15m ./test/e2e
 
-interop: setup ## what other people's programs make of us, and we of them: DCMTK, Orthanc; they run with unit and e2e too
+interop: setup ## what other people's programs make of us, and we of them: DCMTK, Orthanc; the matrix, which runs with unit and e2e too
 	CI=true $(GO) test -count=1 -v -run 'DCMTK|Orthanc' ./dimse ./scp ./test/e2e
 
 crash: ## 50 times kill -9 under load

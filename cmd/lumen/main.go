@@ -36,6 +36,8 @@ func commands() []command {
 		{"echo", "[--as TITLE] [TITLE@]HOST:PORT", "ask a DICOM node whether it is there", echo},
 		{"send", "[--as TITLE] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
 		{"find", "[--as TITLE] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
+		{"move", "[--as TITLE] [--level LEVEL] --to TITLE [TITLE@]HOST:PORT KEYWORD=VALUE...", "have a node send to another one that it knows", moveTo},
+		{"get", "[--as TITLE] [--level LEVEL] --into DIR [TITLE@]HOST:PORT KEYWORD=VALUE...", "fetch from a node, over one association", getFiles},
 		{"version", "", "say which lumen this is", version},
 	}
 }

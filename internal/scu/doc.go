@@ -1,4 +1,5 @@
-// Package scu holds the commands that call another node: echo, send and find.
+// Package scu holds the commands that call another node: echo, send,
+// find, move and get.
 // It is what an operator tries a connection with, not a part of a running node.
 //
 // Files are sent as they are, in the transfer syntax that they have; nothing is
