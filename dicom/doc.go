@@ -23,8 +23,10 @@
 //   - PS3.10 section 7.1: File Meta Information;
 //   - PS3.3 sections C.7.6.3 and C.12.1.1.2: where frames lie, Specific
 //     Character Set;
-//   - PS3.4 section C.2.2.2: attribute matching ([Matcher]);
-//   - PS3.18 annex F: the DICOM JSON model ([AppendJSON], [ParseJSON]);
+//   - PS3.4 section C.2.2.2: attribute matching ([Matcher]), without adjustment of
+//     time zones: a DT with an offset is brought to UTC, others are compared as
+//     they are ([ParseDT] takes a zone);
+//   - PS3.18 annex F: the DICOM JSON model ([AppendJSON], [WriteJSON], [ParseJSON]);
 //   - PS3.19 annex A.1: the Native DICOM Model ([AppendXML]).
 //
 // Pixel data is not decoded, and [Transcode] goes as far as no codec is needed.
