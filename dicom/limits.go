@@ -27,6 +27,11 @@ type Limits struct {
 	InflateHeader int64 // bytes inflated before the ratio counts; default 64 MiB
 }
 
+// maxNesting is how deep sequences may be at all. Every level open at once takes
+// memory, and 20 bytes make one: without an end, a few megabytes would take
+// tens. Real data sets are not nested deeper than a dozen times.
+const maxNesting = 4096
+
 // DefaultLimits returns the limits that zero fields stand for.
 func DefaultLimits() Limits { return Limits{}.withDefaults() }
 

@@ -107,3 +107,15 @@ func TestDefaultLimits(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Nesting has an end, whatever is kept: each open level takes memory.
+func TestNestingHasAnEnd(t *testing.T) {
+	ts, _ := dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
+	level := []byte{0x40, 0, 0x30, 0xa7, 'S', 'Q', 0, 0, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xff, 0, 0xe0, 0xff, 0xff, 0xff, 0xff}
+	for depth, fits := range map[int]bool{4096: true, 4097: false} {
+		_, err := dicom.ScanDataSet(bytes.NewReader(bytes.Repeat(level, depth)), ts, dicom.DefaultLimits())
+		if errors.Is(err, dicom.ErrLimit) == fits {
+			t.Errorf("%d levels: %v", depth, err)
+		}
+	}
+}

@@ -279,6 +279,9 @@ func (r *Reader) open(tag Tag, vr VR, length uint32) (bool, error) {
 	default:
 		return r.fail(tag, "undefined length", ErrSyntax)
 	}
+	if r.depth >= maxNesting {
+		return r.fail(tag, "sequences too deep", ErrLimit)
+	}
 	l.vr = vr
 	r.tok.Kind, r.tok.VR = l.kind, vr
 	r.stack = append(r.stack, l)
