@@ -3,7 +3,7 @@
 GO      ?= go
 UNIT     = $(shell $(GO) list ./... | grep -v '/test/e2e$$')
 
-.PHONY: run build test setup check unit e2e interop crash fuzz generate bench
+.PHONY: run build test setup check unit e2e interop crash fuzz soak generate bench
 
 run: build ## serve with no configuration, on the loopback interface
 	bin/lumen serve
