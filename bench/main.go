@@ -73,7 +73,8 @@ func (b *bench) run(ctx context.Context, dir, only string, keep bool) (err error
 		}
 		dir = wd + "/bin"
 	}
-	if b.dir, err = os.MkdirTemp(dir, "bench-"); err != nil {
+	// go list ./... walks past names that begin with _.
+	if b.dir, err = os.MkdirTemp(dir, "_bench-"); err != nil {
 		return err
 	}
 	if keep {
