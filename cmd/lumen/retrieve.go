@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"lumen/dimse"
 	"lumen/internal/scu"
 )
 
@@ -46,7 +45,7 @@ func getFiles(ctx context.Context, args []string) error {
 // progressLine says how far a retrieval is, a few times a second.
 type progressLine struct{ last time.Time }
 
-func (l *progressLine) show(n dimse.SubOperations) {
+func (l *progressLine) show(n scu.Counts) {
 	if time.Since(l.last) > 200*time.Millisecond {
 		l.last = time.Now()
 		fmt.Fprintf(os.Stderr, "%d done, %d failed, %d to come\n", n.Completed+n.Warning, n.Failed, n.Remaining)
@@ -54,7 +53,7 @@ func (l *progressLine) show(n dimse.SubOperations) {
 }
 
 // end prints the outcome. What failed in part failed.
-func (l *progressLine) end(n dimse.SubOperations, err error) error {
+func (l *progressLine) end(n scu.Counts, err error) error {
 	fmt.Printf("%d done, %d failed\n", n.Completed+n.Warning, n.Failed)
 	if err == nil && n.Failed > 0 {
 		err = fmt.Errorf("%d of %d were not sent", n.Failed, n.Failed+n.Completed+n.Warning)

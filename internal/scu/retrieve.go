@@ -12,6 +12,9 @@ import (
 	"lumen/dimse"
 )
 
+// Counts are the sub-operations of a retrieval.
+type Counts = dimse.SubOperations
+
 // Move performs C-MOVE (Study Root) of what the keys select to the AE
 // destination, and calls progress with each pending response.
 func Move(ctx context.Context, p Peer, destination, level string, keys []string, progress func(dimse.SubOperations)) (dimse.SubOperations, error) {
