@@ -16,11 +16,13 @@ test: setup check unit e2e crash fuzz ## everything that CI runs
 setup: ## install the programs that the tests talk to
 	scripts/setup
 
-check: ## format, vet, staticcheck, imports (the go command does not see that their test reads the tree)
+check: ## format, vet, staticcheck, generated files, imports (the go command does not see that their test reads the tree)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test -count=1 ./test
+	@before=$$(git diff | sha256sum); $(GO) generate ./... && [ "$$before" = "$$(git diff | sha256sum)" ] || \
+		{ echo "make generate changes files: commit what it wrote"; git diff --stat; exit 1; }
 
 unit: ## tests of the packages, those against DCMTK and pydicom among them
 	$(GO) test -race $(UNIT)
