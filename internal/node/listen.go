@@ -100,8 +100,7 @@ func listenAll(cfg config.Config, folder *Folder, log *slog.Logger) (_ *listener
 	return l, folder.writeAddresses(durable.OS(), l.addresses)
 }
 
-// plain opens a plaintext listener. Off the loopback interface it takes only
-// peers of the networks that are named.
+// plain opens a plaintext listener.
 func (l *listeners) plain(name, addr string, networks []netip.Prefix, to *net.Listener, address *string) error {
 	if addr == config.Off {
 		return nil
@@ -111,15 +110,22 @@ func (l *listeners) plain(name, addr string, networks []netip.Prefix, to *net.Li
 		return fmt.Errorf("listen for %s on %s: %w", name, addr, err)
 	}
 	*to, *address = socket, socket.Addr().String()
-	if onLoopback(socket.Addr()) {
-		return nil
+	*to, err = l.guard(name, socket, networks)
+	return err
+}
+
+// guard lets a plaintext listener that is off the loopback interface take only
+// peers of the networks that are named, and notes that it is exposed.
+func (l *listeners) guard(name string, socket net.Listener, networks []netip.Prefix) (net.Listener, error) {
+	addr := socket.Addr()
+	if onLoopback(addr) {
+		return socket, nil
 	}
 	if len(networks) == 0 { // a name that config took for the loopback interface is not
-		return fmt.Errorf("listen for %s on %s: not on the loopback interface, and no network may connect in clear", name, addr)
+		return socket, fmt.Errorf("listen for %s on %s: not on the loopback interface, and no network may connect in clear", name, addr)
 	}
-	*to = &guarded{Listener: socket, networks: networks}
-	l.exposed = append(l.exposed, exposed{name, *address, networks})
-	return nil
+	l.exposed = append(l.exposed, exposed{name, addr.String(), networks})
+	return &guarded{Listener: socket, networks: networks}, nil
 }
 
 // encrypted opens a TLS listener, if there is to be one.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,31 +168,6 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	})
 }
 
-// In clear, the network may connect only where the configuration says so, and
-// the journal says that it does.
-func TestPlaintextOffTheLoopbackInterface(t *testing.T) {
-	ours := outside(t)
-	for _, c := range []struct {
-		networks string
-		ok       bool
-	}{{"203.0.113.77/32", false}, {ours.String() + "/32", true}} {
-		n := newNode(t, "", "dimse: {listen: \"0.0.0.0:0\", allow_plaintext: ["+c.networks+"]}\naes: [{title: TOWER, rights: [echo]}]\n")
-		n.flags = []string{"--http", "127.0.0.1:0"}
-		n.start()
-		_, port := n.listens("dimse")
-		if _, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", "-aec", "LUMEN", ours.String(), port); (code == 0) != c.ok {
-			t.Errorf("allowed %s: echoscu from %s ends with %d", c.networks, ours, code)
-		}
-		if out, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", "-aec", "LUMEN", "127.0.0.1", port); code != 0 {
-			t.Errorf("from the loopback interface: %s", out)
-		}
-		n.stop()
-		if out, _ := n.lumen("audit", "show", "--log", "node"); !strings.Contains(out, "plaintext listener") || !strings.Contains(out, c.networks) {
-			t.Errorf("no alert in the journal: %s", tail(out, 2000))
-		}
-	}
-}
-
 // What would be unsafe is refused with a reason.
 func TestUnsafeListenersAreRefused(t *testing.T) {
 	ca := newAuthority(t)
@@ -215,20 +189,4 @@ func TestUnsafeListenersAreRefused(t *testing.T) {
 			t.Errorf("%s: %v %s", settings, err, out)
 		}
 	}
-}
-
-// outside is an address of this machine that is not of the loopback interface.
-func outside(t *testing.T) netip.Addr {
-	t.Helper()
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && !p.Addr().IsLoopback() {
-			return p.Addr()
-		}
-	}
-	t.Skip("this machine has the loopback interface only")
-	return netip.Addr{}
 }
