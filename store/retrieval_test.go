@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,5 +238,39 @@ func TestRange(t *testing.T) {
 		if _, err := i.Range(t.Context(), c[0], c[1]); err == nil {
 			t.Errorf("range %v was opened", c)
 		}
+	}
+}
+
+// The right to query is none to fill the disk of the journal: of a long list of
+// keys the record has the beginning, and what tells it from any other.
+func TestLongQueriesAreRecordedInPart(t *testing.T) {
+	n := newNode(t)
+	ask := func(list string) map[string]string {
+		t.Helper()
+		q := store.NewQuery(store.StudyLevel)
+		if err := q.Match(dict.StudyInstanceUID, list); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.archive.Search(t.Context(), tower, viewing, q); err != nil {
+			t.Fatal(err)
+		}
+		events := n.events(store.EventQuery)
+		return events[len(events)-1].Detail
+	}
+	short := ask("1.2.3")
+	if short["keys"] != "(0020,000D)=1.2.3" || short["keys_sha256"] != "" {
+		t.Errorf("a short query is recorded as %v", short)
+	}
+	uids := strings.Repeat(`1.2.3\`, 1<<16)
+	long, other := ask(uids+"4"), ask(uids+"5")
+	size := 0
+	for name, value := range long {
+		size += len(name) + len(value)
+	}
+	if size > 5<<10 || !strings.HasPrefix(long["keys"], "(0020,000D)=1.2.3") || long["keys_bytes"] != strconv.Itoa(len("(0020,000D)=")+len(uids)+1) {
+		t.Errorf("a query of %d bytes is recorded in %d: %.99v", len(uids), size, long)
+	}
+	if long["keys_sha256"] == "" || long["keys_sha256"] == other["keys_sha256"] {
+		t.Error("two long queries cannot be told apart")
 	}
 }

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"iter"
+	"strconv"
 	"strings"
 
 	"lumen/access"
@@ -24,7 +27,7 @@ func (a *Archive) Search(ctx context.Context, p access.Principal, rq Request, q 
 		Kind:      EventQuery,
 		Principal: p,
 		Request:   rq,
-		Detail:    map[string]string{"level": q.Level.String(), "keys": describe(q)},
+		Detail:    describe(q),
 	}); err != nil {
 		return nil, err
 	}
@@ -32,8 +35,14 @@ func (a *Archive) Search(ctx context.Context, p access.Principal, rq Request, q 
 	return a.index.Search(ctx, q), nil
 }
 
-// describe writes the keys of a query for the journal, which seals it.
-func describe(q *Query) string {
+// maxRecordedKeys is how much of a query's keys is recorded as it is, in bytes.
+// A peer may ask with an identifier of a MiB as often as it likes: its right to
+// ask is none to fill the disk that the journal needs.
+const maxRecordedKeys = 4 << 10
+
+// describe writes a query for the journal, which seals it. Keys that are too
+// long are cut, and identified by their length and SHA-256.
+func describe(q *Query) map[string]string {
 	var b strings.Builder
 	for i, k := range q.Keys {
 		if i > 0 {
@@ -46,5 +55,12 @@ func describe(q *Query) string {
 		b.WriteByte('=')
 		b.WriteString(k.Value)
 	}
-	return b.String()
+	detail := map[string]string{"level": q.Level.String(), "keys": b.String()}
+	if keys := b.String(); len(keys) > maxRecordedKeys {
+		digest := sha256.Sum256([]byte(keys))
+		detail["keys"] = strings.ToValidUTF8(keys[:maxRecordedKeys], "")
+		detail["keys_bytes"] = strconv.Itoa(len(keys))
+		detail["keys_sha256"] = hex.EncodeToString(digest[:])
+	}
+	return detail
 }
