@@ -18,17 +18,21 @@ import (
 )
 
 // web is the HTTP side of a node. It lets requests through to the archive from
-// open on until it is closed again: while the node stops only health is left.
+// open on until it is closed again: while the node starts and stops only health
+// is left.
 type web struct {
-	hosts    []string // names accepted in the Host header
-	registry *prometheus.Registry
-	parts    atomic.Pointer[webParts]
+	hosts []string // names accepted in the Host header
+	parts atomic.Pointer[webParts]
 }
 
 type webParts struct {
 	dicomweb http.Handler
+	metrics  prometheus.Gatherer
 	ready    func() error // nil when the node can serve
 }
+
+// notOpen is what is answered without parts.
+const notOpen = "the node is starting or stopping"
 
 func newHTTPServer(h http.Handler, l config.Limits, log *slog.Logger) *http.Server {
 	return &http.Server{
@@ -69,26 +73,29 @@ func (w *web) open(p *webParts) { w.parts.Store(p) }
 func (w *web) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", w.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}))
-	mux.HandleFunc("/dicom-web/", func(rw http.ResponseWriter, r *http.Request) {
-		parts := w.parts.Load()
-		if parts == nil {
-			answer(rw, http.StatusServiceUnavailable, "the node is stopping")
-			return
-		}
-		parts.dicomweb.ServeHTTP(rw, r)
-	})
+	mux.Handle("GET /readyz", w.whenOpen(func(p *webParts) http.Handler { return http.HandlerFunc(p.readyz) }))
+	mux.Handle("GET /metrics", w.whenOpen(func(p *webParts) http.Handler {
+		return promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError})
+	}))
+	mux.Handle("/dicom-web/", w.whenOpen(func(p *webParts) http.Handler { return p.dicomweb }))
 	return w.checkHost(mux)
 }
 
-func (w *web) readyz(rw http.ResponseWriter, _ *http.Request) {
-	parts := w.parts.Load()
-	if parts == nil {
-		answer(rw, http.StatusServiceUnavailable, "the node is stopping")
-		return
-	}
-	if err := parts.ready(); err != nil {
+// whenOpen serves with a part of the node, when there is one.
+func (w *web) whenOpen(part func(*webParts) http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		p := w.parts.Load()
+		if p == nil {
+			rw.Header().Set("Retry-After", "5")
+			answer(rw, http.StatusServiceUnavailable, notOpen)
+			return
+		}
+		part(p).ServeHTTP(rw, r)
+	})
+}
+
+func (p *webParts) readyz(rw http.ResponseWriter, _ *http.Request) {
+	if err := p.ready(); err != nil {
 		answer(rw, http.StatusServiceUnavailable, err.Error())
 		return
 	}

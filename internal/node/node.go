@@ -262,7 +262,7 @@ func (n *node) openWeb(w *web) error {
 	if err != nil {
 		return err
 	}
-	w.open(&webParts{dicomweb: dicomweb, ready: n.ready})
+	w.open(&webParts{dicomweb: dicomweb, metrics: n.registry, ready: n.ready})
 	return nil
 }
 

@@ -24,12 +24,17 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	defer folder.Close()
 
 	// The addresses come first in the log: peers may connect from here on and
-	// wait until the archive is open.
+	// wait until the archive is open. HTTP says meanwhile that it is alive.
 	listeners, err := listenAll(cfg, folder, log)
 	if err != nil {
 		return err
 	}
 	defer listeners.close()
+	w := &web{hosts: cfg.HTTP.Hosts}
+	overHTTP := newWebServer(w, cfg.Limits, log)
+	all := &servers{grace: time.Duration(cfg.ShutdownTimeout), log: log}
+	all.start(httpServer("HTTP", listeners.http, overHTTP), httpServer("HTTPS", listeners.https, overHTTP))
+	defer func() { err = errors.Join(err, all.stop(ctx)) }()
 
 	n, err := openNode(ctx, cfg, folder, log, true)
 	if err != nil {
@@ -40,35 +45,27 @@ func Serve(ctx context.Context, cfg config.Config, log *slog.Logger) (err error)
 	if err := n.warnUntilBackedUp(ctx); err != nil {
 		return err
 	}
-
 	if err := n.alert(ctx, listeners.exposed); err != nil {
 		return err
 	}
-
-	w := &web{hosts: cfg.HTTP.Hosts, registry: n.registry}
 	if err := n.openWeb(w); err != nil {
 		return err
 	}
+	defer w.open(nil)
 	dicom, err := n.dimseServer()
 	if err != nil {
 		return err
 	}
 	serveDIMSE := func(l net.Listener) error { return dicom.Serve(context.WithoutCancel(ctx), l) }
-	overHTTP := newWebServer(w, cfg.Limits, log)
-	var servers []server
-	for _, s := range []server{
-		{"DIMSE", listeners.dimse, serveDIMSE, dicom.Shutdown},
-		{"DIMSE over TLS", listeners.dimseTLS, serveDIMSE, dicom.Shutdown},
-		{"DIMSE over the retired TLS profile", listeners.dimseLegacy, serveDIMSE, dicom.Shutdown},
-		httpServer("HTTP", listeners.http, overHTTP),
-		httpServer("HTTPS", listeners.https, overHTTP),
+	all.start(
+		server{"DIMSE", listeners.dimse, serveDIMSE, dicom.Shutdown},
+		server{"DIMSE over TLS", listeners.dimseTLS, serveDIMSE, dicom.Shutdown},
+		server{"DIMSE over the retired TLS profile", listeners.dimseLegacy, serveDIMSE, dicom.Shutdown},
 		httpServer("admin socket", listeners.admin, newAdminServer(n)),
-	} {
-		if s.listener != nil {
-			servers = append(servers, s)
-		}
-	}
-	return runAll(ctx, servers, time.Duration(cfg.ShutdownTimeout), log, func() { w.open(nil) })
+	)
+	err = all.wait(ctx)
+	w.open(nil)
+	return errors.Join(err, all.stop(ctx))
 }
 
 // server is one listener with what serves it.
@@ -88,38 +85,65 @@ func httpServer(name string, l net.Listener, srv *http.Server) server {
 	}, srv.Shutdown}
 }
 
-// runAll runs the servers until ctx ends or one of them fails, then lets all
-// finish what they accepted, for at most grace.
-func runAll(ctx context.Context, servers []server, grace time.Duration, log *slog.Logger, stopping func()) error {
-	ended := make(chan error, len(servers))
-	for _, s := range servers {
+// servers are those that run.
+type servers struct {
+	grace   time.Duration // to finish what was accepted
+	log     *slog.Logger
+	running []server
+	ended   chan error
+	left    int // of running that have not ended
+}
+
+// start runs those of the list that have a listener.
+func (s *servers) start(list ...server) {
+	if s.ended == nil {
+		s.ended = make(chan error)
+	}
+	for _, one := range list {
+		if one.listener == nil {
+			continue
+		}
+		s.running = append(s.running, one)
+		s.left++
 		go func() {
-			err := s.serve(s.listener)
+			err := one.serve(one.listener)
 			if err != nil {
-				err = fmt.Errorf("serve %s: %w", s.name, err)
+				err = fmt.Errorf("serve %s: %w", one.name, err)
 			}
-			ended <- err
+			s.ended <- err
 		}()
 	}
-	var err error
-	left := len(servers)
+}
+
+// wait returns when ctx ends, or one of the servers, with its error.
+func (s *servers) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-	case err = <-ended:
-		left--
+		return nil
+	case err := <-s.ended:
+		s.left--
+		return err
 	}
-	log.Info("stopping", "grace", grace.String())
-	stopping()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+}
+
+// stop lets all finish what they accepted, for at most the grace, and waits for
+// them. A second stop has nothing to do.
+func (s *servers) stop(ctx context.Context) error {
+	if s.left > 0 {
+		s.log.Info("stopping", "grace", s.grace.String())
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.grace)
 	defer cancel()
-	for _, s := range servers {
-		if e := s.shutdown(ctx); e != nil {
-			err = errors.Join(err, fmt.Errorf("stop %s: %w", s.name, e))
+	var err error
+	for _, one := range s.running {
+		if e := one.shutdown(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("stop %s: %w", one.name, e))
 		}
 	}
-	for range left {
-		err = errors.Join(err, <-ended)
+	for ; s.left > 0; s.left-- {
+		err = errors.Join(err, <-s.ended)
 	}
+	s.running = nil
 	return err
 }
 
