@@ -101,7 +101,7 @@ func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, form off
 	base := s.base(x.r)
 	out := newModelList(x, form, capped)
 	limit := q.Limit - 1 // as query set it, when capped
-	for m, err := range matches {
+	for m, err := range pump(x.r.Context(), matches) {
 		if errors.Is(err, store.ErrBudget) {
 			return out.close(warnBudget)
 		}
