@@ -24,13 +24,14 @@ const (
 	Preamble                        // a file without preamble or with a malformed File Meta group: read
 	ZlibWrapped                     // zlib instead of deflate stream: read
 	TableMismatch                   // offset table that does not fit the fragments: markers were used
+	NoItem                          // sequence whose value is no items: read as UN
 	LeftOut                         // elements or a sequence beyond what Limits let be kept: not in the DataSet
 	findingKinds
 )
 
 var findingNames = [findingKinds]string{"odd_length", "out_of_order", "duplicate", "unknown_vr", "implicit_element",
 	"wrong_syntax", "stray_delimiter", "missing_delimiter", "overrun", "cut_short", "trailing_bytes", "preamble",
-	"zlib_wrapped", "table_mismatch", "left_out"}
+	"zlib_wrapped", "table_mismatch", "no_item", "left_out"}
 
 // String returns the finding's name in lower case with underscores, fit for a
 // metric label.

@@ -241,8 +241,12 @@ func (r *Reader) nextElement() (bool, error) {
 	start := r.Offset()
 	r.r += size
 	r.tok = Token{Kind: ElementToken, VR: vr, Tag: tag, Depth: r.depth, Length: int64(length), Start: start, Offset: start + int64(size)}
-	if length == undefined || vr == dict.SQ {
+	if length == undefined || vr == dict.SQ && r.itemFollows(length) {
 		return r.open(tag, vr, length)
+	}
+	if vr == dict.SQ {
+		r.findings.Add(NoItem)
+		r.tok.VR = dict.UN
 	}
 	r.left = int64(length)
 	if length&1 != 0 {
@@ -257,6 +261,17 @@ func (r *Reader) nextElement() (bool, error) {
 		r.signed = r.word(r.buf[r.r:]) == 1
 	}
 	return true, nil
+}
+
+// itemFollows reports whether a value of length bytes can be that of a
+// sequence. Some writers give a sequence that they do not know, or an element
+// that the dictionary has as one, a value of another kind.
+func (r *Reader) itemFollows(length uint32) bool {
+	if length == 0 || !r.fill(4) { // what ends early is told as that
+		return true
+	}
+	tag := r.tag(r.buf[r.r:r.w])
+	return length >= 8 && (tag == dict.Item || tag == dict.ItemDelimitationItem || tag == dict.SequenceDelimitationItem)
 }
 
 // open starts a sequence or a list of fragments.
