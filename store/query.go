@@ -108,6 +108,8 @@ func matchable(tag dicom.Tag, vr dicom.VR) bool {
 	switch tag {
 	case dict.NumberOfStudyRelatedSeries, dict.NumberOfStudyRelatedInstances, dict.NumberOfSeriesRelatedInstances:
 		return false
+	case dict.TimezoneOffsetFromUTC: // says how dates are meant (PS3.4 C.4.1.1.3.1), and is no key
+		return false
 	}
 	return vr != dict.SQ && vr.Text()
 }

@@ -42,6 +42,7 @@ func (s *server) bulkdata(x *exchange) error {
 		}
 		c.contentType = form.media
 		c.etag = etag(instance.SHA256, "value "+name)
+		c.location = targetOf(instance).url(x.base) + "/bulkdata/" + name
 		if form.multipart {
 			return x.sendParts(form.media, []content{c})
 		}

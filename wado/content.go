@@ -14,12 +14,16 @@ type content struct {
 	contentType string
 	size        int64
 	etag        string // strong; "" when none can be promised
+	location    string // URL of the resource
 
 	// open reads n bytes from offset off; both lie within size. When ranges is
 	// false it is only asked for the whole.
 	open   func(ctx context.Context, off, n int64) (io.ReadCloser, error)
 	ranges bool
 }
+
+// part is the head of the body part that c is in.
+func (c content) part() part { return part{c.contentType, c.size, c.location} }
 
 // serve answers with c, or the part of it that Range asks for (RFC 9110 13, 14).
 func (x *exchange) serve(c content) error {
@@ -28,6 +32,7 @@ func (x *exchange) serve(c content) error {
 	if c.etag != "" {
 		h.Set("ETag", c.etag)
 	}
+	h.Set("Content-Location", c.location)
 	switch checkConditions(x.r.Header, c.etag) {
 	case preconditionFailed:
 		return refuse(http.StatusPreconditionFailed, "the representation is not the one that If-Match names")

@@ -86,7 +86,7 @@ func answerTo(err error) *requestError {
 // to be are taken back.
 func writeError(w http.ResponseWriter, id string, e *requestError) {
 	h := w.Header()
-	for _, name := range []string{"Content-Range", "ETag", "Warning", "Accept-Ranges", "Trailer", "Vary"} {
+	for _, name := range []string{"Content-Location", "Content-Range", "ETag", "Warning", "Accept-Ranges", "Trailer", "Vary"} {
 		h.Del(name)
 	}
 	if e.header[0] != "" {

@@ -28,6 +28,7 @@ type exchange struct {
 	stall     time.Duration // see Limits
 	id        string
 	protocol  string
+	base      string // URL of Prefix
 	principal access.Principal
 
 	status int // 0 until the header is written
@@ -129,7 +130,7 @@ func (s *server) handle(route, protocol string, serve func(*exchange) error) htt
 		start := time.Now()
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
-		x := &exchange{w: w, ctrl: http.NewResponseController(w), r: r, stall: s.limits.Stall, id: newID(), protocol: protocol}
+		x := &exchange{w: w, ctrl: http.NewResponseController(w), r: r, stall: s.limits.Stall, id: newID(), protocol: protocol, base: s.base(r)}
 		h := w.Header()
 		h.Set("Cache-Control", "private, no-store")
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -233,6 +233,7 @@ func (f *fixture) do(method, path string, body io.Reader, header ...string) answ
 // bodyPart is one part of a multipart answer.
 type bodyPart struct {
 	contentType string
+	location    string
 	body        []byte
 }
 
@@ -263,7 +264,7 @@ func (a answer) parts(t *testing.T) []bodyPart {
 		if !strings.HasPrefix(p.Header.Get("Content-Type"), params["type"]) {
 			t.Errorf("a part of %q in a multipart of %q", p.Header.Get("Content-Type"), params["type"])
 		}
-		parts = append(parts, bodyPart{p.Header.Get("Content-Type"), body})
+		parts = append(parts, bodyPart{p.Header.Get("Content-Type"), p.Header.Get("Content-Location"), body})
 	}
 }
 

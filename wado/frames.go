@@ -64,7 +64,7 @@ func (x *exchange) sendFrames(instance *store.Instance, accept acceptable, numbe
 		if n > count {
 			return store.ErrNoFrame
 		}
-		if frames[i], err = frameContent(x.r.Context(), instance, n, form, unit); err != nil {
+		if frames[i], err = x.frameContent(instance, n, form, unit); err != nil {
 			return err
 		}
 	}
@@ -93,8 +93,8 @@ func swapUnit(ctx context.Context, instance *store.Instance) (int, error) {
 
 // frameContent is frame n, counted from 1. One whose words of unit bytes are
 // swapped has no ranges.
-func frameContent(ctx context.Context, instance *store.Instance, n int, form offer, unit int) (content, error) {
-	size, err := instance.FrameSize(ctx, n)
+func (x *exchange) frameContent(instance *store.Instance, n int, form offer, unit int) (content, error) {
+	size, err := instance.FrameSize(x.r.Context(), n)
 	if err != nil {
 		return content{}, err
 	}
@@ -105,6 +105,7 @@ func frameContent(ctx context.Context, instance *store.Instance, n int, form off
 		contentType: form.contentType(),
 		size:        size,
 		etag:        etag(instance.SHA256, "frame "+strconv.Itoa(n)+" "+form.media),
+		location:    targetOf(instance).url(x.base) + "/frames/" + strconv.Itoa(n),
 		ranges:      unit == 1,
 		open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {
 			body, err := instance.FrameRange(ctx, n, off, length)
@@ -121,7 +122,7 @@ func (x *exchange) sendParts(media string, contents []content) error {
 	out := newMultipartWriter(x)
 	length := out.endLength()
 	for i, c := range contents {
-		length += out.overhead(part{c.contentType, c.size}, i == 0) + c.size
+		length += out.overhead(c.part(), i == 0) + c.size
 	}
 	h := x.Header()
 	h.Set("Content-Type", out.contentType(media))
@@ -146,7 +147,7 @@ func (x *exchange) sendContent(out *multipartWriter, c content) error {
 		return err
 	}
 	defer body.Close()
-	if err := out.next(part{c.contentType, c.size}); err != nil {
+	if err := out.next(c.part()); err != nil {
 		return err
 	}
 	return x.copy(body, c.size)

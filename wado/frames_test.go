@@ -128,7 +128,8 @@ func TestMediaTypesOfFrames(t *testing.T) {
 		"image/jxl":       {dicom.JPEGXLLossless, dicom.JPEGXLJPEGRecompression, dicom.JPEGXL},
 		"image/dicom-rle": {dicom.RLELossless},
 		"video/mpeg":      {dicom.MPEG2MPML, dicom.MPEG2MPMLF, dicom.MPEG2MPHL, dicom.MPEG2MPHLF},
-		"video/mp4":       {dicom.MPEG4HP41, dicom.MPEG4HP41F, dicom.MPEG4HP41BD, dicom.MPEG4HP422D, dicom.MPEG4HP423D, dicom.MPEG4HP42STEREO, dicom.HEVCMP51, dicom.HEVCM10P51},
+		"video/mp4":       {dicom.MPEG4HP41, dicom.MPEG4HP41F, dicom.MPEG4HP41BD, dicom.MPEG4HP422D, dicom.MPEG4HP423D, dicom.MPEG4HP42STEREO},
+		"video/h265":      {dicom.HEVCMP51, dicom.HEVCM10P51},
 		octets:            {dicom.EncapsulatedUncompressedExplicitVRLittleEndian, dicom.DeflatedImageFrameCompression},
 	} {
 		for _, syntax := range syntaxes {
@@ -139,14 +140,15 @@ func TestMediaTypesOfFrames(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := media + "; transfer-syntax=" + syntax
-			if parts := f.get(i.path() + "/frames/1").parts(t); len(parts) != 1 || parts[0].contentType != want {
+			if parts := f.get(i.path() + "/frames/1").parts(t); len(parts) != 1 || parts[0].contentType != want || parts[0].location != f.base+i.path()+"/frames/1" {
 				t.Errorf("%d parts, %q; want %q", len(parts), parts[0].contentType, want)
 			}
 			for accept, status := range map[string]int{
 				media: 200, `multipart/related; type="` + media + `"`: 200,
 				media + "; transfer-syntax=*": 200, media + "; transfer-syntax=" + syntax: 200,
-				octets + "; transfer-syntax=*": 200,
-				"image/png":                    406, media + "; transfer-syntax=" + dicom.ExplicitVRLittleEndian: 406,
+				octets + "; transfer-syntax=*": 200, strings.Replace(media, "h265", "H265", 1): 200,
+				strings.Replace(media, "h265", "mp4", 1): 200, // what players ask for
+				"image/png":                              406, media + "; transfer-syntax=" + dicom.ExplicitVRLittleEndian: 406,
 			} {
 				if a := f.get(i.path()+"/frames/1", "Accept", accept); a.status != status {
 					t.Errorf("%s as %s: status %d, want %d", syntax, accept, a.status, status)

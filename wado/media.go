@@ -11,6 +11,8 @@ const (
 	mediaPlainJSON   = "application/json"
 	mediaXML         = "application/dicom+xml"
 	mediaOctetStream = "application/octet-stream"
+	mediaMP4         = "video/mp4"
+	mediaH265        = "video/h265" // PS3.18 table 8.7.3-5 has it as video/H265
 )
 
 // modelOffers are the forms of metadata and search results: an array of JSON
@@ -56,18 +58,18 @@ var frameMedia = map[string]string{
 	dicom.MPEG2MPMLF:       "video/mpeg",
 	dicom.MPEG2MPHL:        "video/mpeg",
 	dicom.MPEG2MPHLF:       "video/mpeg",
-	dicom.MPEG4HP41:        "video/mp4",
-	dicom.MPEG4HP41F:       "video/mp4",
-	dicom.MPEG4HP41BD:      "video/mp4",
-	dicom.MPEG4HP41BDF:     "video/mp4",
-	dicom.MPEG4HP422D:      "video/mp4",
-	dicom.MPEG4HP422DF:     "video/mp4",
-	dicom.MPEG4HP423D:      "video/mp4",
-	dicom.MPEG4HP423DF:     "video/mp4",
-	dicom.MPEG4HP42STEREO:  "video/mp4",
-	dicom.MPEG4HP42STEREOF: "video/mp4",
-	dicom.HEVCMP51:         "video/mp4",
-	dicom.HEVCM10P51:       "video/mp4",
+	dicom.MPEG4HP41:        mediaMP4,
+	dicom.MPEG4HP41F:       mediaMP4,
+	dicom.MPEG4HP41BD:      mediaMP4,
+	dicom.MPEG4HP41BDF:     mediaMP4,
+	dicom.MPEG4HP422D:      mediaMP4,
+	dicom.MPEG4HP422DF:     mediaMP4,
+	dicom.MPEG4HP423D:      mediaMP4,
+	dicom.MPEG4HP423DF:     mediaMP4,
+	dicom.MPEG4HP42STEREO:  mediaMP4,
+	dicom.MPEG4HP42STEREOF: mediaMP4,
+	dicom.HEVCMP51:         mediaH265,
+	dicom.HEVCM10P51:       mediaH265,
 }
 
 // instanceOffers are the forms of an instance that is stored in ts, each as
@@ -104,10 +106,16 @@ func frameOffers(ts dicom.TransferSyntax) []offer {
 	}
 	media := frameMedia[ts.UID]
 	var offers []offer
-	if media != "" {
+	add := func(media string) {
 		offers = append(offers,
 			offer{multipart: true, media: media, syntax: ts.UID, stored: true, standard: true},
 			offer{media: media, syntax: ts.UID, stored: true, standard: true})
+	}
+	if media != "" {
+		add(media)
+	}
+	if media == mediaH265 { // what players ask for
+		add(mediaMP4)
 	}
 	// Compressed bytes under application/octet-stream are for those who name the
 	// syntax or take any: cornerstone asks so for everything.

@@ -25,17 +25,16 @@ func (s *server) metadata(x *exchange) error {
 	if !ok {
 		return notAcceptable("metadata is given as application/dicom+json or multipart application/dicom+xml")
 	}
-	base := s.base(x.r)
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
 		out := newModelList(x, form, false)
 		err := ahead(x.r.Context(), instances, func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error) {
 			if largeHeader(instance) && !form.multipart {
 				return b, nil // is written when its turn comes
 			}
-			return s.appendMetadata(ctx, b, instance, base, form)
+			return s.appendMetadata(ctx, b, instance, x.base, form)
 		}, func(instance *store.Instance, object []byte) error {
 			if len(object) == 0 {
-				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, base) })
+				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, x.base) })
 			}
 			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
 		})
@@ -135,7 +134,7 @@ func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.I
 }
 
 func (s *server) modelOptions(instance *store.Instance, base string) dicom.JSONOptions {
-	prefix := target{instance.StudyInstanceUID, instance.SeriesInstanceUID, instance.SOPInstanceUID}.url(base) + "/bulkdata"
+	prefix := targetOf(instance).url(base) + "/bulkdata"
 	return dicom.JSONOptions{
 		MaxInline: s.limits.Inline,
 		BulkDataURI: func(path []dicom.PathStep, e dicom.Element) string {

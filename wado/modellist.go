@@ -65,7 +65,7 @@ func (a *modelList) begin() {
 	a.count++
 	switch {
 	case a.parts != nil:
-		a.buf = a.parts.appendHead(a.buf, part{a.media, -1}, a.count == 1)
+		a.buf = a.parts.appendHead(a.buf, part{contentType: a.media, length: -1}, a.count == 1)
 	case a.count == 1:
 		a.buf = append(a.buf, '[')
 	default:

@@ -31,6 +31,7 @@ func (m *multipartWriter) contentType(media string) string {
 type part struct {
 	contentType string
 	length      int64
+	location    string // URL of what is in it; may be ""
 }
 
 // next begins a part; its body is then written to dst.
@@ -68,6 +69,10 @@ func (m *multipartWriter) appendHead(b []byte, p part, first bool) []byte {
 	if p.length >= 0 {
 		b = append(b, "\r\nContent-Length: "...)
 		b = strconv.AppendInt(b, p.length, 10)
+	}
+	if p.location != "" {
+		b = append(b, "\r\nContent-Location: "...)
+		b = append(b, p.location...)
 	}
 	return append(b, "\r\n\r\n"...)
 }

@@ -49,6 +49,7 @@ func (s *server) search(level store.Level) func(*exchange) error {
 func (s *server) query(level store.Level, path target, params searchParameters) (q *store.Query, capped bool, err error) {
 	q = store.NewQuery(level)
 	q.Fuzzy = params.fuzzy
+	q.CombinedDateTime = true // PS3.18 8.3.4.1.1
 	keys := params.keys
 	for _, k := range []struct {
 		tag   dicom.Tag
@@ -58,7 +59,7 @@ func (s *server) query(level store.Level, path target, params searchParameters) 
 			continue
 		}
 		for _, given := range keys {
-			if samePath(given.path, []dicom.Tag{k.tag}) {
+			if samePath(given.path, []dicom.Tag{k.tag}) && given.value != k.value {
 				return nil, false, errTwice
 			}
 		}
@@ -98,7 +99,6 @@ func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, form off
 	if err != nil {
 		return err
 	}
-	base := s.base(x.r)
 	out := newModelList(x, form, capped)
 	limit := q.Limit - 1 // as query set it, when capped
 	for m, err := range pump(x.r.Context(), matches) {
@@ -112,7 +112,7 @@ func (s *server) answerSearch(x *exchange, q *store.Query, capped bool, form off
 			return out.close(warnMore)
 		}
 		t := target{m.StudyInstanceUID, m.SeriesInstanceUID, m.SOPInstanceUID}
-		m.Attributes.SetString(dict.RetrieveURL, t.url(base))
+		m.Attributes.SetString(dict.RetrieveURL, t.url(x.base))
 		err := out.add(func(b []byte) ([]byte, error) {
 			return form.appendModel(b, m.Attributes, dicom.JSONOptions{})
 		})

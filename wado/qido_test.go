@@ -108,6 +108,9 @@ func TestSearches(t *testing.T) {
 		{"/studies?PatientName=mueler+anna&fuzzymatching=true", study, "1.1 1.2"},
 		{"/studies?PatientName=mueler+anna", study, ""},
 		{"/studies?limit=5&offset=3", study, ""},
+		{"/studies?StudyDate=20260104-20260105&StudyTime=1100-1030", study, "1.1"}, // from one moment to another
+		{"/studies?StudyDate=20260105-20260106&StudyTime=1030-1100", study, ""},
+		{"/studies/1.1/series?StudyInstanceUID=1.1", series, "1.1.1 1.1.2"},
 		{"/series", series, "1.1.1 1.1.2 1.2.1 2.1.1"},
 		{"/series?Modality=SR", series, "1.1.2"},
 		{"/series?StudyInstanceUID=1.1", series, "1.1.1 1.1.2"},
@@ -137,6 +140,16 @@ func TestSearches(t *testing.T) {
 		if a.header.Get("Warning") != "" {
 			t.Errorf("GET %s: Warning %s", c.path, a.header.Get("Warning"))
 		}
+	}
+}
+
+// A time zone says how the dates of a query are meant; it is no key.
+func TestTimeZonesDoNotMatch(t *testing.T) {
+	f := newFixture(t)
+	clinic(f)
+	a := f.get("/studies?StudyDate=20260105&TimezoneOffsetFromUTC=%2B0100")
+	if got := found(t, a, "0020000D"); !slices.Equal(got, []string{"1.1"}) || a.header.Get("Warning") == "" {
+		t.Errorf("status %d, %v, Warning %q", a.status, got, a.header.Get("Warning"))
 	}
 }
 

@@ -236,6 +236,11 @@ func (t target) selection() store.Selection {
 	return sel
 }
 
+// targetOf is the path to an instance.
+func targetOf(i *store.Instance) target {
+	return target{i.StudyInstanceUID, i.SeriesInstanceUID, i.SOPInstanceUID}
+}
+
 // url is the path of t under base.
 func (t target) url(base string) string {
 	u := base + "/studies/" + t.study

@@ -59,7 +59,7 @@ func (s *server) retrieve(x *exchange) error {
 			if !first.form.stored {
 				return x.sendTranscoded(first)
 			}
-			return x.serve(first.content())
+			return x.serve(first.content(x.base))
 		}
 		if missing := len(instances) - len(plan); missing > 0 {
 			return x.sendInstances(plan, http.StatusPartialContent,
@@ -141,13 +141,14 @@ func (p planned) head(b []byte) []byte {
 }
 
 // content is the instance as one part 10 file of known length.
-func (p planned) content() content {
+func (p planned) content(base string) content {
 	head := p.head(nil)
 	prefix := int64(len(head))
 	return content{
 		contentType: p.form.contentType(),
 		size:        prefix + p.Size,
 		etag:        etag(p.SHA256, string(head)),
+		location:    targetOf(p.Instance).url(base),
 		ranges:      true,
 		open: func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 			if off >= prefix {
@@ -172,6 +173,11 @@ type prefixed struct {
 	io.Closer
 }
 
+// part is the head of the body part that the file is in.
+func (p planned) part(base string) part {
+	return part{p.form.contentType(), p.length(), targetOf(p.Instance).url(base)}
+}
+
 // length is the size of the file in bytes, -1 when it is transcoded on the way.
 func (p planned) length() int64 {
 	if !p.form.stored {
@@ -192,9 +198,9 @@ func (x *exchange) sendInstances(plan []planned, status int, warning string) err
 	}
 	length, known := out.endLength(), true
 	for i, p := range plan {
-		n := p.length()
-		length += out.overhead(part{p.form.contentType(), n}, i == 0) + n
-		known = known && n >= 0
+		head := p.part(x.base)
+		length += out.overhead(head, i == 0) + head.length
+		known = known && head.length >= 0
 	}
 	if known {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
@@ -222,7 +228,7 @@ func (x *exchange) sendInstance(out *multipartWriter, p planned, status int) err
 	if x.status == 0 {
 		x.WriteHeader(status)
 	}
-	if err := out.next(part{p.form.contentType(), p.length()}); err != nil {
+	if err := out.next(p.part(x.base)); err != nil {
 		return err
 	}
 	if !p.form.stored {
@@ -240,6 +246,7 @@ func (x *exchange) sendTranscoded(p planned) error {
 	h.Set("Content-Type", p.form.contentType())
 	h.Set("Vary", "Accept")
 	h.Set("Accept-Ranges", "none")
+	h.Set("Content-Location", targetOf(p.Instance).url(x.base))
 	if x.head() {
 		return nil
 	}

@@ -53,6 +53,9 @@ func checkBytes(t *testing.T) fileCheck {
 		if !bytes.Equal(dataSet(t, parts[0].body, i, i.syntax.UID), i.data) {
 			t.Errorf("%s: data set differs", i.file)
 		}
+		if parts[0].location != f.base+i.path() {
+			t.Errorf("%s: the part is said to be %s", i.file, parts[0].location)
+		}
 		if got := a.header.Get("Content-Length"); got != strconv.Itoa(len(a.body)) {
 			t.Errorf("%s: Content-Length %q of %d bytes", i.file, got, len(a.body))
 		}

@@ -132,6 +132,32 @@ func TestEveryFileCanBeStored(t *testing.T) {
 	}
 }
 
+// The answer always has a Retrieve URL (PS3.18 table I.1-1), without a value
+// where there is no one study to name.
+func TestRetrieveURLOfAStore(t *testing.T) {
+	one, other := file(t, still("1.1", "1.1.1", "1.1.1.1")), file(t, still("2.1", "2.1.1", "2.1.1.1"))
+	f := newFixture(t)
+	for _, c := range []struct {
+		path, want string
+		body       []byte
+	}{
+		{"/studies/1.1", "", bodyOf(other)},
+		{"/studies", "", bodyOf([]byte("no DICOM"))},
+		{"/studies", "", bodyOf(one, other)},
+		{"/studies", `"` + f.base + `/studies/2.1"`, bodyOf(other, []byte("no DICOM"))},
+	} {
+		status, o := f.post(c.path, c.body)
+		url, there := o["00081190"]
+		got := ""
+		if len(url.Value) > 0 {
+			got = string(url.Value[0])
+		}
+		if !there || got != c.want {
+			t.Errorf("status %d: Retrieve URL %q, want %q", status, got, c.want)
+		}
+	}
+}
+
 func TestMalformedFilesAreRefusedOneByOne(t *testing.T) {
 	f := newFixture(t)
 	var files [][]byte
@@ -155,7 +181,10 @@ func TestStatusOfAStore(t *testing.T) {
 	good := file(t, still("1.1", "1.1.1", "1.1.1.1"))
 	other := file(t, still("2.1", "2.1.1", "2.1.1.1"))
 	unknownSyntax := bytes.Replace(good, []byte(dicom.ExplicitVRLittleEndian+"\x00"), []byte("1.2.840.10008.1.2.77"), 1)
-	mismatch := bytes.Replace(good, []byte("1.1.1.1"), []byte("1.1.1.9"), 1) // in the File Meta
+	otherMeta := bytes.Replace(good, []byte("1.1.1.1"), []byte("1.1.1.9"), 1) // announces nothing
+	jpeg := bytes.Replace(bodyOf([]byte("a picture")), []byte("application/dicom"), []byte("image/jpeg"), 1)
+	closing := []byte("--XX--\r\n")
+	cut := func(body []byte) []byte { return bytes.TrimSuffix(body, closing) }
 	for _, c := range []struct {
 		name, path string
 		body       []byte
@@ -170,13 +199,17 @@ func TestStatusOfAStore(t *testing.T) {
 		{"nothing in a part", "/studies", bodyOf([]byte{}), nil, 409, "49152"},
 		{"nothing in a part of a study", "/studies/1.1", bodyOf([]byte{}), nil, 409, "49152"},
 		{"unknown transfer syntax", "/studies", bodyOf(unknownSyntax), nil, 409, "49442"},
-		{"announced as another", "/studies", bodyOf(mismatch), nil, 409, "43264"},
+		{"another instance in the File Meta", "/studies", bodyOf(otherMeta), nil, 200, ""},
 		{"half a data set", "/studies", bodyOf(good, other[:len(other)-100]), nil, 202, "49152"},
 		{"no parts", "/studies", []byte("--XX--\r\n"), nil, 400, ""},
 		{"no body", "/studies", nil, nil, 400, ""},
 		{"cut off", "/studies", bodyOf(good)[:500], nil, 400, ""},
 		{"another type of part", "/studies", bytes.Replace(bodyOf(good), []byte("application/dicom"), []byte("application/dicom+json"), 1), nil, 415, ""},
-		{"too many parts", "/studies", bodyOf(good, good, good, good), nil, 413, ""},
+		{"one of another type", "/studies", append(cut(bodyOf(good)), jpeg...), nil, 202, "49152"},
+		{"one of another type first", "/studies", append(cut(jpeg), bodyOf(good)...), nil, 202, "49152"},
+		{"cut off after one", "/studies", bodyOf(good, other)[:len(good)+500], nil, 202, "49152"},
+		{"too many parts", "/studies", bodyOf(good, good, good, good), nil, 202, "42752"},
+		{"too many parts and none of them an instance", "/studies", bytes.Repeat(cut(jpeg), 4), nil, 413, ""},
 		{"a long part header", "/studies", bytes.Replace(bodyOf(good), []byte("\r\n\r\n"), []byte("\r\nX: "+strings.Repeat("x", 300)+"\r\n\r\n"), 1), nil, 400, ""},
 		{"not multipart", "/studies", good, []string{"Content-Type", "application/dicom"}, 415, ""},
 		{"no boundary", "/studies", good, []string{"Content-Type", "multipart/related; type=application/dicom"}, 400, ""},

@@ -16,7 +16,7 @@ import (
 // annex I.2).
 type storeReport struct {
 	base  string
-	study string // of the path, or the one study of all that was stored
+	study string // the one study of all that was stored; "" when nothing was
 	mixed bool   // several studies were stored
 
 	referenced []*dicom.DataSet
@@ -24,9 +24,10 @@ type storeReport struct {
 	others     []*dicom.DataSet // of parts that hold no instance to name
 	resources  bool             // some failed for want of space
 	lasting    bool             // some failed for another reason
+	foreign    int              // parts of another media type, among the others
 }
 
-func newStoreReport(base, study string) *storeReport { return &storeReport{base: base, study: study} }
+func newStoreReport(base string) *storeReport { return &storeReport{base: base} }
 
 func (r *storeReport) stored(receipt store.Receipt) {
 	t := target{receipt.StudyInstanceUID, receipt.SeriesInstanceUID, receipt.SOPInstanceUID}
@@ -39,6 +40,12 @@ func (r *storeReport) stored(receipt store.Receipt) {
 	item.SetString(dict.ReferencedSOPInstanceUID, t.instance)
 	item.SetString(dict.RetrieveURL, t.url(r.base))
 	r.referenced = append(r.referenced, item)
+}
+
+// notDICOM notes a part of another media type.
+func (r *storeReport) notDICOM() {
+	r.foreign++
+	r.failed(dicom.FileMeta{}, errPartType)
 }
 
 func (r *storeReport) failed(meta dicom.FileMeta, err error) {
@@ -74,6 +81,7 @@ func (r *storeReport) status() int {
 
 func (r *storeReport) dataSet() *dicom.DataSet {
 	d := new(dicom.DataSet)
+	d.SetString(dict.RetrieveURL) // must be there, if without a value (PS3.18 table I.1-1)
 	if r.study != "" && !r.mixed {
 		d.SetString(dict.RetrieveURL, target{study: r.study}.url(r.base))
 	}

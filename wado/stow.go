@@ -35,20 +35,30 @@ func (s *server) storeInstances(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	report := newStoreReport(s.base(x.r), t.study)
+	report := newStoreReport(x.base)
 	for {
 		contentType, err := parts.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
+		if err == nil {
+			err = s.storePart(x, t.study, contentType, parts, report)
+		}
+		if err != nil && (len(report.referenced) == 0 || !isMalformed(err)) {
 			return err
 		}
-		if err := s.storePart(x, t.study, contentType, parts, report); err != nil {
-			return err
+		if err != nil { // the client must learn what is stored all the same
+			report.failed(dicom.FileMeta{}, err)
+			break
 		}
 	}
 	return x.sendReport(report, form)
+}
+
+// isMalformed reports whether it is the body that cannot be read on.
+func isMalformed(err error) bool {
+	var request *requestError
+	return errors.As(err, &request) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 var (
@@ -109,7 +119,9 @@ func looseBoundary(field string) (string, error) {
 func (s *server) storePart(x *exchange, study, contentType string, part *partReader, report *storeReport) error {
 	media, _, err := mime.ParseMediaType(contentType)
 	if contentType != "" && (err != nil || media != mediaDICOM) {
-		return errPartType
+		report.notDICOM()
+		s.metrics.stored.WithLabelValues("failed").Inc()
+		return nil
 	}
 	meta, data, err := dicom.ReadFileMeta(part)
 	if err == nil && study != "" {
@@ -143,12 +155,10 @@ func (s *server) ingest(x *exchange, meta dicom.FileMeta, data io.Reader) (store
 	if !ok {
 		return store.Receipt{}, errSyntaxUnknown
 	}
-	return s.archive.Ingest(x.r.Context(), x.principal, x.request(), store.Incoming{
-		SOPClassUID:    meta.MediaStorageSOPClassUID,
-		SOPInstanceUID: meta.MediaStorageSOPInstanceUID,
-		TransferSyntax: ts,
-		Source:         store.SourceWeb,
-	}, data)
+	// The UIDs are those of the data set: what tools that rewrite it leave in the
+	// File Meta group announces nothing.
+	in := store.Incoming{TransferSyntax: ts, Source: store.SourceWeb}
+	return s.archive.Ingest(x.r.Context(), x.principal, x.request(), in, data)
 }
 
 func (s *server) logFailedPart(x *exchange, err error) {
@@ -172,13 +182,14 @@ var (
 // failureReason is the status that C-STORE would have.
 func failureReason(err error) int {
 	switch {
-	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrTooLarge):
+	case errors.Is(err, store.ErrNoSpace), errors.Is(err, store.ErrTooLarge), errors.Is(err, errPartCount):
 		return reasonNoResources
 	case errors.Is(err, store.ErrMismatch), errors.Is(err, errOtherStudy):
 		return reasonMismatch
 	case errors.Is(err, errSyntaxUnknown):
 		return reasonSyntax
-	case errors.Is(err, store.ErrUnreadable), errors.Is(err, dicom.ErrSyntax), errors.Is(err, dicom.ErrLimit):
+	case errors.Is(err, store.ErrUnreadable), errors.Is(err, dicom.ErrSyntax), errors.Is(err, dicom.ErrLimit),
+		errors.Is(err, errPartType), isMalformed(err):
 		return reasonNotUnderstood
 	}
 	return reasonProcessing
@@ -210,8 +221,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // sendReport answers 200 when all was stored, 202 when only some, 409 when
 // nothing was (PS3.18 table 10.5.3-1).
 func (x *exchange) sendReport(report *storeReport, form offer) error {
-	if report.count() == 0 {
+	switch report.count() {
+	case 0:
 		return badRequest("the request holds no instance")
+	case report.foreign:
+		return errPartType
 	}
 	body, err := form.appendModel(nil, report.dataSet(), dicom.JSONOptions{})
 	if err != nil {
