@@ -2,6 +2,7 @@ package scp
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strings"
 
@@ -92,7 +93,7 @@ func (s *Server) answer(ctx context.Context, l level, q *store.Query, matches it
 			return
 		}
 		if l == levelPatient {
-			id := m.Attributes.String(dict.PatientID) + "\x00" + m.Attributes.String(dict.IssuerOfPatientID)
+			id := patientOf(m.Attributes)
 			if patients[id] {
 				continue
 			}
@@ -106,6 +107,21 @@ func (s *Server) answer(ctx context.Context, l level, q *store.Query, matches it
 			return
 		}
 	}
+}
+
+// patientOf is what tells a patient from others. Without a Patient ID those are
+// different who look different: nobody else can say.
+func patientOf(d *dicom.DataSet) string {
+	if id := d.String(dict.PatientID); id != "" {
+		return id + "\x00" + d.String(dict.IssuerOfPatientID)
+	}
+	var look strings.Builder
+	for e := range d.All() {
+		if patientKey(e.Tag) {
+			fmt.Fprintf(&look, "\x00%v=%q", e.Tag, e.Value)
+		}
+	}
+	return look.String()
 }
 
 // identifier completes a match with what every answer has (PS3.4 C.4.1.1.3.2).

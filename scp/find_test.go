@@ -82,6 +82,27 @@ func TestFindOfPatientsTellsNothingOfTheirStudies(t *testing.T) {
 	}
 }
 
+// Patients without a Patient ID are told apart by what else is asked for.
+func TestFindListsPatientsWithoutAnID(t *testing.T) {
+	nobody := func(name string) func(*dicom.DataSet) {
+		return func(d *dicom.DataSet) {
+			d.SetString(dict.PatientID)
+			d.SetString(dict.PatientName, name)
+		}
+	}
+	n := start(t)
+	n.put(t, image(1, 1), image(2, 1), image(11, 1, nobody("Empty^One")), image(12, 1, nobody("Empty^Two")), image(13, 1, nobody("Empty^Two")))
+	for want, id := range map[int]*dicom.DataSet{
+		3: identifier("PATIENT", "PatientID", "", "PatientName", ""),
+		2: identifier("PATIENT", "PatientID", ""),
+	} {
+		got, err := n.find(t, dict.UIDPatientRootQueryRetrieveInformationModelFind, id)
+		if err != nil || len(got) != want {
+			t.Errorf("%d patients, want %d, %v", len(got), want, err)
+		}
+	}
+}
+
 func TestFindRefusesWhatTheModelDoesNotHave(t *testing.T) {
 	n := start(t)
 	for _, c := range []struct {

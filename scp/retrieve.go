@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
@@ -53,7 +54,9 @@ func (s *Server) open(ctx context.Context, a *dimse.Association, rq store.Reques
 }
 
 // selections turns the unique keys of an identifier into selections of one
-// study each. Keys of upper levels that are absent are looked up.
+// study each. Keys of upper levels that are absent are looked up; those that are
+// there hold (PS3.4 C.4.2.2.1): what belongs to another patient, study or series
+// than the identifier says is not retrieved.
 func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.Request, l level, identifier *dicom.DataSet) ([]store.Selection, error) {
 	keys := map[level][]string{
 		levelPatient: distinct(identifier.Strings(dict.PatientID)),
@@ -64,10 +67,25 @@ func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.
 	if len(keys[l]) == 0 {
 		return nil, mismatch("the unique key of the level is absent")
 	}
+	find := func(l store.Level, key dicom.Tag, values []string, upper ...dicom.Tag) ([]store.Selection, error) {
+		return s.lookUp(ctx, a, rq, l, key, values, identifier, upper)
+	}
+	patient := []dicom.Tag{dict.PatientID, dict.IssuerOfPatientID}
+	if l == levelPatient {
+		return find(store.StudyLevel, dict.PatientID, keys[l], dict.IssuerOfPatientID)
+	}
 	studies, series := keys[levelStudy], keys[levelSeries]
+	if len(studies) > 0 && len(keys[levelPatient])+len(identifier.Strings(dict.IssuerOfPatientID)) > 0 {
+		theirs, err := find(store.StudyLevel, dict.StudyInstanceUID, studies, patient...)
+		if len(theirs) == 0 || err != nil {
+			return nil, err
+		}
+		studies = studies[:0]
+		for _, sel := range theirs {
+			studies = append(studies, sel.StudyInstanceUID)
+		}
+	}
 	switch {
-	case l == levelPatient:
-		return s.lookUp(ctx, a, rq, store.StudyLevel, dict.PatientID, keys[l])
 	case l == levelStudy:
 		var list []store.Selection
 		for _, uid := range studies {
@@ -81,7 +99,7 @@ func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.
 		}
 		return list, nil
 	case l == levelSeries:
-		return s.lookUp(ctx, a, rq, store.SeriesLevel, dict.SeriesInstanceUID, series)
+		return find(store.SeriesLevel, dict.SeriesInstanceUID, series, append(patient, dict.StudyInstanceUID)...)
 	case len(studies) == 1 && len(series) <= 1:
 		sel := store.Selection{StudyInstanceUID: studies[0], SOPInstanceUIDs: keys[l]}
 		if len(series) == 1 {
@@ -89,7 +107,7 @@ func (s *Server) selections(ctx context.Context, a *dimse.Association, rq store.
 		}
 		return []store.Selection{sel}, nil
 	}
-	return s.lookUp(ctx, a, rq, store.InstanceLevel, dict.SOPInstanceUID, keys[l])
+	return find(store.InstanceLevel, dict.SOPInstanceUID, keys[l], append(patient, dict.StudyInstanceUID, dict.SeriesInstanceUID)...)
 }
 
 // distinct drops repeated values, in place: an identifier can name one study
@@ -103,12 +121,18 @@ func distinct(values []string) []string {
 	})
 }
 
-// lookUp finds the studies of keys that were given without them.
-func (s *Server) lookUp(ctx context.Context, a *dimse.Association, rq store.Request, l store.Level, key dicom.Tag, values []string) ([]store.Selection, error) {
+// lookUp finds what has one of the values of a unique key, and the values that
+// the identifier has of the upper keys.
+func (s *Server) lookUp(ctx context.Context, a *dimse.Association, rq store.Request, l store.Level, key dicom.Tag, values []string,
+	identifier *dicom.DataSet, upper []dicom.Tag) ([]store.Selection, error) {
 	var list []store.Selection
 	for _, v := range values {
 		q := store.NewQuery(l)
-		if err := q.Match(key, v); err != nil {
+		err := q.Match(key, v)
+		for _, tag := range upper {
+			err = errors.Join(err, q.Match(tag, strings.Join(identifier.Strings(tag), `\`)))
+		}
+		if err != nil {
 			return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
 		}
 		if len(q.Exact(key)) == 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -302,6 +303,56 @@ func TestRepeatedKeysAreOne(t *testing.T) {
 				t.Errorf("%+v, %v, want %d instances", counts, err, c.want)
 			}
 		})
+	}
+}
+
+// Unique keys above the level hold: what is another patient's, study's or
+// series' is not sent (PS3.4 C.4.3.2.1).
+func TestKeysOfUpperLevelsHold(t *testing.T) {
+	issuer := func(name string) func(*dicom.DataSet) {
+		return func(d *dicom.DataSet) {
+			d.SetString(dict.PatientID, "SAME")
+			d.SetString(dict.IssuerOfPatientID, name)
+		}
+	}
+	n := start(t)
+	n.put(t, image(1, 1), image(1, 2), image(2, 1), image(31, 1, issuer("X")), image(32, 1, issuer("Y")), image(32, 2, issuer("Y")))
+	const first, second = "1.2.826.0.1.1", "1.2.826.0.1.2" // of P0
+	const get = dict.UIDPatientRootQueryRetrieveInformationModelGet
+	for _, c := range []struct {
+		id   *dicom.DataSet
+		want int
+	}{
+		{identifier("PATIENT", "PatientID", "SAME"), 3},
+		{identifier("PATIENT", "PatientID", "SAME", "IssuerOfPatientID", "X"), 1},
+		{identifier("PATIENT", "PatientID", "SAME", "IssuerOfPatientID", "Z"), 0},
+		{identifier("STUDY", "PatientID", "P0", "StudyInstanceUID", first), 2},
+		{identifier("STUDY", "PatientID", "", "StudyInstanceUID", first), 2},
+		{identifier("STUDY", "PatientID", "P1", "StudyInstanceUID", first), 0},
+		{identifier("STUDY", "PatientID", "SAME", "StudyInstanceUID", first+`\1.2.826.0.1.32`), 2},
+		{identifier("STUDY", "IssuerOfPatientID", "X", "StudyInstanceUID", `1.2.826.0.1.31\1.2.826.0.1.32`), 1},
+		{identifier("SERIES", "PatientID", "P1", "StudyInstanceUID", first, "SeriesInstanceUID", first+".1"), 0},
+		{identifier("SERIES", "PatientID", "P1", "SeriesInstanceUID", first+".1"), 0},
+		{identifier("SERIES", "PatientID", "P0", "SeriesInstanceUID", first+".1"), 2},
+		{identifier("SERIES", "StudyInstanceUID", first+`\`+second, "SeriesInstanceUID", "1.2.826.0.1.31.1"), 0},
+		{identifier("IMAGE", "PatientID", "P0", "StudyInstanceUID", first, "SeriesInstanceUID", first+".1", "SOPInstanceUID", first+".1.2"), 1},
+		{identifier("IMAGE", "PatientID", "P1", "StudyInstanceUID", first, "SeriesInstanceUID", first+".1", "SOPInstanceUID", first+".1.2"), 0},
+		{identifier("IMAGE", "StudyInstanceUID", first+`\`+second, "SOPInstanceUID", first+`.1.2\1.2.826.0.1.31.1.1`), 1},
+		{identifier("IMAGE", "SeriesInstanceUID", second+".1", "SOPInstanceUID", first+`.1.2\`+second+".1.1"), 1},
+	} {
+		client := n.dialContexts(t, dimse.PresentationContext{SOPClass: get, TransferSyntaxes: plain},
+			dimse.PresentationContext{SOPClass: ctClass, TransferSyntaxes: plain, Role: dimse.RoleSCP})
+		counts, err := client.Get(t.Context(), get, c.id, func(_ context.Context, _ *dimse.StoreRequest, data io.Reader) error {
+			_, err := io.Copy(io.Discard, data)
+			return err
+		}, nil)
+		if err != nil || counts.Completed != c.want || counts.Failed > 0 {
+			var keys strings.Builder
+			for e := range c.id.All() {
+				fmt.Fprintf(&keys, " %v=%s", e.Tag, e.Value)
+			}
+			t.Errorf("%s: %+v, %v, want %d instances", keys.String(), counts, err, c.want)
+		}
 	}
 }
 
