@@ -42,6 +42,7 @@ const (
 	RetrieveBegin        Code = "110102/retrieve"
 	Recovered            Code = "110103/recovered"
 	Swept                Code = "110103/swept"
+	Unstored             Code = "110103/unstored"
 	Stored               Code = "110104/stored"
 	Duplicate            Code = "110104/duplicate"
 	Refused              Code = "110104/refused"

@@ -43,6 +43,7 @@ var meanings = map[Code]meaning{
 	Refused:       {action: "C"},
 	Recovered:     {action: "C"},
 	Swept:         {action: "D"},
+	Unstored:      {action: "D"},
 	Deleted:       {action: "D"},
 	Imported:      {action: "C"},
 	Query:         {action: "E"},

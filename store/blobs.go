@@ -69,3 +69,25 @@ type Blobs interface {
 	// keeps of it. Removing what is not there is no error.
 	Delete(ctx context.Context, name string) error
 }
+
+// TwoStep is a [Blobs] in which something else can be done while an object
+// becomes durable: two flushes that a disk is given side by side take hardly
+// longer than one.
+type TwoStep interface {
+	// Begin is Put in two steps. When it returns nil write has ended and the object
+	// is complete, but it need not be durable yet; nobody else sees it before it
+	// is. Wait returns nil when it is durable; an error of it is fatal: what is on
+	// the disk is not known. Wait is called once.
+	Begin(ctx context.Context, name string, size int64, write func(io.Writer) error) (wait func() error, err error)
+}
+
+// begin is Begin where blobs have it, and else Put.
+func begin(ctx context.Context, blobs Blobs, name string, write func(io.Writer) error) (wait func() error, err error) {
+	if b, ok := blobs.(TwoStep); ok {
+		return b.Begin(ctx, name, -1, write)
+	}
+	return durably, blobs.Put(ctx, name, -1, write)
+}
+
+// durably is the wait for what is durable already.
+func durably() error { return nil }

@@ -13,6 +13,7 @@ import (
 	"lumen/access"
 	"lumen/dicom"
 	"lumen/dicom/dict"
+	"lumen/internal/durable"
 	"lumen/store"
 	"lumen/store/storetest"
 )
@@ -207,6 +208,89 @@ func TestABlobInConflictIsKeptAsideByTheSweep(t *testing.T) {
 	if report, _ := n.archive.Sweep(t.Context()); report.Quarantined != 0 || report.Adopted != 0 {
 		t.Errorf("second sweep = %+v", report)
 	}
+}
+
+// late is a [store.TwoStep] whose objects are durable, and seen, only after
+// the wait.
+type late struct {
+	store.Blobs
+	before func(name string) error // is asked when the wait begins
+}
+
+func (l *late) Begin(ctx context.Context, name string, size int64, write func(io.Writer) error) (func() error, error) {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := l.before(name); err != nil {
+			return err
+		}
+		return l.Blobs.Put(ctx, name, size, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err })
+	}, nil
+}
+
+// Invariants 1 and 3: blob and record become durable side by side. Nothing is
+// acknowledged and nothing is found before both are.
+func TestABlobAndItsRecordBecomeDurableSideBySide(t *testing.T) {
+	n := newNode(t)
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	waited := 0
+	n.archive.Close()
+	n.blobs = &late{n.blobs, func(name string) error {
+		waited++
+		if e := n.events(store.EventStored); len(e) != 1 || e[0].Blob != name {
+			t.Errorf("the record was not on its way before the wait: %v", n.journal.Kinds())
+		}
+		if _, found, _ := n.index.Locate(t.Context(), "1.1.1.1"); found {
+			t.Error("the row was put before the blob was durable")
+		}
+		return nil
+	}}
+	n.start()
+	n.mustIngest(sent, store.Stored)
+	if waited != 1 || !bytes.Equal(n.stored("1.1"), sent) {
+		t.Errorf("waited %d times", waited)
+	}
+	n.sound()
+}
+
+// Invariants 1 and 3: the crash comes after the record and before the blob is
+// durable. Nothing was acknowledged; that is recorded, once, and the instance
+// can be sent again.
+func TestARecordWithoutItsBlobIsNotedAndTheInstanceTakenAgain(t *testing.T) {
+	n := newNode(t)
+	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)
+	sound := n.blobs
+	n.archive.Close()
+	n.blobs = &late{n.blobs, func(string) error { return fmt.Errorf("power is gone: %w", durable.ErrSync) }}
+	n.start()
+	if _, err := n.ingest(explicitLE, sent); !durable.IsFatal(err) {
+		t.Fatalf("error = %v", err)
+	}
+	n.blobs = sound
+	for range 2 {
+		n.index = new(storetest.Index)
+		n.crash()
+		if got := n.find(); len(got) > 0 {
+			t.Errorf("a search finds %v", got)
+		}
+		stored, unstored := n.events(store.EventStored), n.events(store.EventUnstored)
+		if len(unstored) != 1 || unstored[0].Blob != stored[0].Blob || unstored[0].StudyInstanceUID != "1.1" {
+			t.Fatalf("recorded: %+v", unstored)
+		}
+	}
+	n.sound()
+	n.mustIngest(sent, store.Stored)
+	n.index = new(storetest.Index)
+	n.crash()
+	if got := n.find(); !slices.Equal(got, []string{"1.1.1.1"}) || !bytes.Equal(n.stored("1.1"), sent) {
+		t.Errorf("after it was sent again a search finds %v", got)
+	}
+	if len(n.events(store.EventUnstored)) != 1 {
+		t.Errorf("journal = %v", n.journal.Kinds())
+	}
+	n.sound()
 }
 
 // orphan leaves the blob of a data set behind as a crash before its record

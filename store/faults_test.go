@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"lumen/store"
 	"lumen/store/blob/dir"
 	"lumen/store/blob/mem"
+	"lumen/store/blob/stage"
 	"lumen/store/seal"
 	"lumen/store/storetest"
 )
@@ -25,16 +27,26 @@ import (
 // and crashes.
 type disk struct {
 	t       *testing.T
+	log     bool // objects go to a write log first
 	fs      *durable.Mem
 	index   *storetest.Index
 	journal *storetest.Journal
 }
 
-// start opens an archive on what is on the disk, through fsys.
-func (d *disk) start(fsys durable.FS) (*store.Archive, error) {
-	blobs, err := dir.New(fsys, "data/blobs")
-	if err != nil {
+// start opens an archive on what is on the disk, through fsys. Its parts end
+// with the test at the latest.
+func (d *disk) start(fsys durable.FS) (_ *store.Archive, err error) {
+	var blobs store.Blobs
+	if blobs, err = dir.New(fsys, "data/blobs"); err != nil {
 		return nil, err
+	}
+	if d.log {
+		log, err := stage.Open(stage.Config{FS: fsys, Dir: "data/stage", Next: blobs, Segments: 2, SegmentSize: 64 << 10, Quiet: time.Hour})
+		if err != nil {
+			return nil, err
+		}
+		d.t.Cleanup(func() { log.Close(context.Background()) }) // on a disk that is broken, or gone
+		blobs = log
 	}
 	if err := fsys.MkdirAll("data/keys", 0o700); err != nil {
 		return nil, err
@@ -84,9 +96,14 @@ func (d *disk) run(a *store.Archive) map[step]store.IngestOutcome {
 // not synced is there or not, as it happens. What was acknowledged is there
 // afterwards, nothing is half there, and the archive explains all it has.
 func TestCrashAtEveryOperation(t *testing.T) {
+	t.Run("files", func(t *testing.T) { crashAtEveryOperation(t, false) })
+	t.Run("write log", func(t *testing.T) { crashAtEveryOperation(t, true) })
+}
+
+func crashAtEveryOperation(t *testing.T, log bool) {
 	for _, persists := range []bool{false, true} {
 		for at := 0; ; at++ {
-			d := &disk{t: t, fs: durable.NewMem(0), index: &storetest.Index{Lag: true}, journal: new(storetest.Journal)}
+			d := &disk{t: t, log: log, fs: durable.NewMem(0), index: &storetest.Index{Lag: true}, journal: new(storetest.Journal)}
 			faults := durable.NewFaults(d.fs)
 			faults.Inject(durable.Fault{After: at, Persists: persists})
 			var acked map[step]store.IngestOutcome

@@ -83,18 +83,19 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 
 	w := &blobWriter{archive: a, head: head, in: in, src: src, key: key, blob: row.Blob}
 	w.record = Record{CallingAE: rq.CallingAE, Principal: string(p.Kind) + ":" + p.Name, Source: in.Source}
-	if err := a.blobs.Put(ctx, a.name(row.Blob), -1, w.write); err != nil {
+	wait, err := begin(ctx, a.blobs, a.name(row.Blob), w.write)
+	if err != nil {
 		return receipt, w.cause(err)
 	}
 	a.space.wrote(src.n - src.announced)
 	if row.Record, err = w.record.forRow(); err != nil {
-		return receipt, errors.Join(err, a.discard(ctx, row.Blob))
+		return receipt, errors.Join(err, wait(), a.discard(ctx, row.Blob))
 	}
 	receipt.SeriesInstanceUID, receipt.SOPClassUID = row.SeriesInstanceUID, row.SOPClassUID
 	receipt.Size, receipt.Findings = row.Size, w.findings
 	// From here on the caller's patience does not count: an append that was
 	// begun may become durable whether somebody waits for it or not.
-	receipt.Outcome, _, err = a.commit(context.WithoutCancel(ctx), row, Event{Kind: EventStored, Principal: p, Request: rq}, in.RefuseConflict)
+	receipt.Outcome, _, err = a.commit(context.WithoutCancel(ctx), row, wait, Event{Kind: EventStored, Principal: p, Request: rq}, in.RefuseConflict)
 	return receipt, err
 }
 

@@ -106,6 +106,7 @@ const (
 	EventDeleted
 	EventExport
 	EventSecurityAlert // a listener that is configured to be unsafe, and its like
+	EventUnstored      // Blob was recorded as stored and is not there: a crash came first, nobody was told that it is
 )
 
 var eventNames = [...]string{
@@ -132,6 +133,7 @@ var eventNames = [...]string{
 	EventDeleted:             "deleted",
 	EventExport:              "export",
 	EventSecurityAlert:       "security alert",
+	EventUnstored:            "unstored",
 }
 
 // String names the kind in lower-case words.

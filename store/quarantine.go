@@ -54,7 +54,9 @@ func (a *Archive) quarantine(ctx context.Context, row, existing Row, event Event
 			Since:          a.clock.Now(),
 		})
 		if err != nil {
-			return a.undo(ctx, row, err)
+			// The fact may be there all the same, and then its blob must be: a
+			// later sweep keeps it aside if it is not.
+			return fmt.Errorf("keep an instance aside: %w", err)
 		}
 		return nil
 	}

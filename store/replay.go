@@ -14,13 +14,17 @@ import (
 // its blob.
 func (a *Archive) replay(ctx context.Context) error {
 	next := a.index.Covered()
-	var lost []string // instances whose blob is not there
+	var lost []Event               // of instances whose blob is not there, or damaged
+	noted := make(map[string]bool) // blobs of which that is recorded
 	for recorded, err := range a.journal.Replay(ctx, next) {
 		if err != nil {
 			return err
 		}
 		next = recorded.Position + 1
 		e := recorded.Event
+		if e.Kind == EventUnstored {
+			noted[e.Blob] = true
+		}
 		if (e.Kind != EventStored && e.Kind != EventRecovered) || len(e.Instances) == 0 {
 			continue
 		}
@@ -29,23 +33,45 @@ func (a *Archive) replay(ctx context.Context) error {
 			return err
 		}
 		if !ok {
-			lost = append(lost, e.Instances[0])
+			lost = append(lost, e)
 		}
 	}
 	if err := a.index.Put(ctx, nil, next); err != nil {
 		return fmt.Errorf("note the covered position: %w", err)
 	}
 	a.coverage = newCoverage(next)
-	for _, uid := range lost {
-		// An append that failed after its record had reached the disk leaves a
-		// record without a blob: the sender was told so, and may have sent again.
-		if _, found, err := a.index.Locate(ctx, uid); err != nil {
-			return fmt.Errorf("look up the instance: %w", err)
-		} else if !found {
-			a.metrics.missing.Inc()
-			a.log.Error("journal names a blob that is not there or is damaged, run lumen check")
+	for _, e := range lost {
+		if noted[e.Blob] {
+			continue
+		}
+		if err := a.unstored(ctx, e); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// unstored deals with a record whose blob cannot be had. One that is not there
+// at all was on its way to the disk, as its record was, when the node crashed:
+// its sender was not told that it is stored, and that is recorded. So it is after
+// an append that failed although its record had reached the disk.
+func (a *Archive) unstored(ctx context.Context, e Event) error {
+	if _, found, err := a.index.Locate(ctx, e.Instances[0]); err != nil {
+		return fmt.Errorf("look up the instance: %w", err)
+	} else if found { // it was sent again
+		return nil
+	}
+	if _, err := a.blobs.Stat(ctx, e.Blob); !errors.Is(err, ErrNotFound) {
+		a.metrics.missing.Inc()
+		a.log.Error("journal names a blob that is damaged or has lost its key, run lumen check")
+		return nil
+	}
+	a.log.Warn("journal names a blob that is not there: a crash came before it was stored, and nobody was told that it is", "blob", e.Blob)
+	e.Kind, e.Outcome, e.Principal, e.Request = EventUnstored, OutcomeMinorFailure, a.system(), Request{}
+	if _, err := a.journal.Append(ctx, e); err != nil {
+		return fmt.Errorf("record that an instance is not stored: %w", err)
+	}
+	a.metrics.missing.Inc()
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (a *Archive) sweepOne(ctx context.Context, info BlobInfo, ref BlobRef, repo
 	case err != nil:
 		return false, fmt.Errorf("read the trailer of a blob: %w", err)
 	}
-	outcome, adopted, err := a.commit(context.WithoutCancel(ctx), row, Event{Kind: EventRecovered, Principal: a.system()}, false)
+	outcome, adopted, err := a.commit(context.WithoutCancel(ctx), row, durably, Event{Kind: EventRecovered, Principal: a.system()}, false)
 	if err != nil {
 		return false, fmt.Errorf("adopt a blob: %w", err)
 	}

@@ -43,6 +43,7 @@ var codes = map[store.EventKind]audit.Code{
 	store.EventDeleted:             audit.Deleted,
 	store.EventExport:              audit.Exported,
 	store.EventSecurityAlert:       audit.SecurityAlert,
+	store.EventUnstored:            audit.Unstored,
 }
 
 // kinds is the way back.

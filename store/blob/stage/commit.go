@@ -47,10 +47,12 @@ func (s *Stage) group(first *request) {
 			s.flush(&group)
 			s.rotate()
 			r.done <- nil
-		} else if e, err := s.write(r, &group); err != nil {
-			r.done <- err
 		} else {
-			group = append(group, written{r, e})
+			e, err := s.write(r, &group)
+			if err == nil {
+				group = append(group, written{r, e})
+			}
+			r.written <- err
 		}
 		r = nil
 		if bytes < groupBytes {

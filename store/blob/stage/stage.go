@@ -85,7 +85,8 @@ type request struct {
 	name   string
 	buf    []byte // room, then the data
 	retire bool   // no record: ends the active segment
-	done   chan error
+	// written is told when the record is in a segment, done when it is durable.
+	written, done chan error
 }
 
 var (
@@ -95,17 +96,27 @@ var (
 
 // Put implements store.Blobs.
 func (s *Stage) Put(ctx context.Context, name string, size int64, write func(io.Writer) error) error {
+	wait, err := s.Begin(ctx, name, size, write)
+	if err != nil {
+		return err
+	}
+	return wait()
+}
+
+// Begin implements store.TwoStep. It returns when the object is in a segment,
+// whose flush comes next; a larger one is durable then.
+func (s *Stage) Begin(ctx context.Context, name string, size int64, write func(io.Writer) error) (wait func() error, err error) {
 	if !blob.ValidName(name) {
-		return blob.ErrName
+		return nil, blob.ErrName
 	}
 	if size > int64(s.cfg.MaxObject) || !s.takeMemory() {
-		return s.direct(ctx, name, size, write)
+		return durably, s.direct(ctx, name, size, write)
 	}
 	defer s.giveMemory()
 	buf := s.buffers.Get().(*[]byte)
 	defer s.buffers.Put(buf)
 	g := &gather{ctx: ctx, buf: (*buf)[:room], limit: room + s.cfg.MaxObject}
-	err := s.next.Put(ctx, name, size, func(w io.Writer) error {
+	err = s.next.Put(ctx, name, size, func(w io.Writer) error {
 		g.next = w
 		switch err := write(g); {
 		case err != nil:
@@ -122,24 +133,27 @@ func (s *Stage) Put(ctx context.Context, name string, size int64, write func(io.
 		if err == nil {
 			err = s.forget(name)
 		}
-		return err
+		return durably, err
 	}
 	if size >= 0 && int64(len(g.buf)-room) != size {
-		return blob.ErrSize
+		return nil, blob.ErrSize
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	err = s.append(&request{name: name, buf: g.buf})
+	wait, err = s.append(&request{name: name, buf: g.buf})
 	if errors.Is(err, errFull) {
 		data := g.buf[room:]
-		return s.direct(ctx, name, int64(len(data)), func(w io.Writer) error {
+		return durably, s.direct(ctx, name, int64(len(data)), func(w io.Writer) error {
 			_, err := w.Write(data)
 			return err
 		})
 	}
-	return err
+	return wait, err
 }
+
+// durably is the wait for what is durable already.
+func durably() error { return nil }
 
 // direct puts an object past the log.
 func (s *Stage) direct(ctx context.Context, name string, size int64, write func(io.Writer) error) error {
@@ -192,15 +206,19 @@ func (g *gather) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// append makes a record durable.
-func (s *Stage) append(r *request) error {
-	r.done = make(chan error, 1)
+// append puts a record into a segment. Wait returns when it is durable. The
+// record's buffer is not used after append.
+func (s *Stage) append(r *request) (wait func() error, err error) {
+	r.written, r.done = make(chan error, 1), make(chan error, 1)
 	select {
 	case s.requests <- r:
 	case <-s.closing:
-		return errFull
+		return nil, errFull
 	}
-	return <-r.done
+	if err := <-r.written; err != nil {
+		return nil, err
+	}
+	return func() error { return <-r.done }, nil
 }
 
 // forget takes what a segment has under name out of sight, durably; no crash

@@ -18,7 +18,10 @@ import (
 	"lumen/store/blob/stage"
 )
 
-var _ store.Blobs = (*stage.Stage)(nil)
+var (
+	_ store.Blobs   = (*stage.Stage)(nil)
+	_ store.TwoStep = (*stage.Stage)(nil)
+)
 
 // small is a log that the tests fill often.
 var small = stage.Config{Segments: 3, SegmentSize: 64 << 10, MaxObject: 16 << 10, Quiet: 20 * time.Millisecond}
