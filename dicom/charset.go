@@ -55,8 +55,10 @@ func (c CharacterSet) whole() encoding.Encoding {
 // normalTerm undoes how devices misspell defined terms: in lower case, with
 // other separators.
 func normalTerm(term string) string {
-	return strings.ToUpper(strings.NewReplacer("_", " ", "-", " ").Replace(strings.TrimSpace(term)))
+	return strings.ToUpper(separators.Replace(strings.TrimSpace(term)))
 }
+
+var separators = strings.NewReplacer("_", " ", "-", " ")
 
 // Decode splits a value of vr into its values and turns them into UTF-8. Bytes
 // that the character set does not have are shown as PS3.5 section 6.1.2.3
@@ -185,13 +187,23 @@ func encodeRunes(enc encoding.Encoding, s string) []byte {
 	var b []byte
 	e := enc.NewEncoder()
 	for _, r := range s {
-		v, err := e.String(string(r))
-		if err != nil || r == utf8.RuneError {
-			v = "?"
+		var ok bool
+		if b, ok = appendRune(b, e, r); !ok {
+			b = append(b, '?')
 		}
-		b = append(b, v...)
 	}
 	return b
+}
+
+// appendRune appends what e makes of a character; false when that is nothing.
+func appendRune(b []byte, e *encoding.Encoder, r rune) ([]byte, bool) {
+	var in, out [utf8.UTFMax * 2]byte
+	e.Reset()
+	n, _, err := e.Transform(out[:], in[:utf8.EncodeRune(in[:], r)], true)
+	if err != nil || r == utf8.RuneError {
+		return b, false
+	}
+	return append(b, out[:n]...), true
 }
 
 func isASCII(s string) bool {

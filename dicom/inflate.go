@@ -12,21 +12,29 @@ type inflater struct {
 	src      countingReader
 	buffered *bufio.Reader
 	flate    io.ReadCloser
+	begun    bool
 	out      int64
 	lim      Limits
 	findings *Findings
 }
 
-func newInflater(src io.Reader, lim Limits, findings *Findings) *inflater {
-	z := &inflater{src: countingReader{r: src}, lim: lim, findings: findings}
-	z.buffered = bufio.NewReader(&z.src)
+// reset makes z, which may be nil, inflate src and keeps its window.
+func (z *inflater) reset(src io.Reader, lim Limits, findings *Findings) *inflater {
+	if z == nil {
+		z = &inflater{buffered: bufio.NewReader(nil)}
+		z.flate = flate.NewReader(z.buffered)
+	}
+	z.src, z.lim, z.findings = countingReader{r: src}, lim, findings
+	z.begun, z.out = false, 0
+	z.buffered.Reset(&z.src)
 	return z
 }
 
 func (z *inflater) Read(p []byte) (int, error) {
-	if z.flate == nil {
+	if !z.begun {
+		z.begun = true
 		z.skipZlibHeader()
-		z.flate = flate.NewReader(z.buffered)
+		z.flate.(flate.Resetter).Reset(z.buffered, nil) // as flate promises of its readers
 	}
 	n, err := z.flate.Read(p)
 	z.out += int64(n)

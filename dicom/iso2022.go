@@ -294,8 +294,8 @@ func (g *coding) encode(r rune) []byte {
 			return []byte{c}
 		}
 	case g.wide:
-		code, err := g.multi.NewEncoder().Bytes([]byte(string(r)))
-		if err != nil || g.prefix != 0 && (len(code) != 3 || code[0] != g.prefix) || g.prefix == 0 && len(code) != 2 {
+		code, ok := appendRune(nil, g.multi.NewEncoder(), r)
+		if !ok || g.prefix != 0 && (len(code) != 3 || code[0] != g.prefix) || g.prefix == 0 && len(code) != 2 {
 			return nil
 		}
 		code = code[len(code)-2:]

@@ -27,7 +27,8 @@ type level struct {
 // [io.ErrUnexpectedEOF] in a [ParseError] when the stream ends.
 type Reader struct {
 	src     io.Reader
-	buf     []byte // buf[r:w] is read but not consumed
+	inflate *inflater // of a deflated syntax, kept for the next one
+	buf     []byte    // buf[r:w] is read but not consumed
 	r, w    int
 	base    int64 // offset of buf[0] in the stream
 	inPlace bool  // buf is the caller's
@@ -72,9 +73,18 @@ func (r *Reader) Reset(src io.Reader, ts TransferSyntax, lim Limits) {
 	if cap(stack) > 1<<10 || cap(scratch) > 4*readerBuffer { // of an unusual data set
 		stack, scratch = nil, nil
 	}
-	*r = Reader{src: src, buf: buf, stack: stack, scratch: scratch, lim: lim, implicit: ts.ImplicitVR, big: ts.BigEndian}
+	*r = Reader{src: src, inflate: r.inflate, buf: buf, stack: stack, scratch: scratch, lim: lim, implicit: ts.ImplicitVR, big: ts.BigEndian}
 	if ts.Deflated {
-		r.src = newInflater(src, lim, &r.findings)
+		r.inflate = r.inflate.reset(src, lim, &r.findings)
+		r.src = r.inflate
+	}
+}
+
+// release forgets the source, so that r may wait in a pool.
+func (r *Reader) release() {
+	r.src = nil
+	if r.inflate != nil {
+		r.inflate.src.r = nil
 	}
 }
 

@@ -121,7 +121,8 @@ func (sc *scanner) reset(src io.Reader, ts TransferSyntax, lim Limits) {
 }
 
 func (sc *scanner) release() {
-	sc.scan, sc.builder, sc.reader.src = nil, nil, nil
+	sc.scan, sc.builder = nil, nil
+	sc.reader.release()
 	scanners.Put(sc)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // ErrTranscode is wrapped by errors about transfer syntaxes between which
@@ -38,7 +39,12 @@ func Transcode(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits
 	case from.plain() && to.plain():
 		return transcodeDeflate(dst, src, from, to, lim)
 	}
-	r := NewReader(src, from, lim)
+	r := readers.Get().(*Reader)
+	r.Reset(src, from, lim)
+	defer func() {
+		r.release()
+		readers.Put(r)
+	}()
 	w := NewWriter(dst, to)
 	if err := transcode(w, r, to); err != nil {
 		return err
@@ -46,21 +52,26 @@ func Transcode(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits
 	return w.Close()
 }
 
+// readers keeps the buffers of those that are done.
+var readers = sync.Pool{New: func() any { return new(Reader) }}
+
 // plain reports whether ts is Explicit VR Little Endian, perhaps deflated.
 func (ts TransferSyntax) plain() bool { return !ts.ImplicitVR && !ts.BigEndian && !ts.Encapsulated }
 
 func transcodeDeflate(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits) error {
 	if from.Deflated {
-		src = newInflater(src, lim.withDefaults(), new(Findings))
+		src = (*inflater)(nil).reset(src, lim.withDefaults(), new(Findings))
 	}
 	if !to.Deflated {
 		_, err := io.Copy(dst, src)
 		return err
 	}
-	z, err := flate.NewWriter(dst, flate.DefaultCompression)
-	if err != nil {
-		return err
-	}
+	z := deflaters.Get().(*flate.Writer)
+	z.Reset(dst)
+	defer func() {
+		z.Reset(io.Discard)
+		deflaters.Put(z)
+	}()
 	if _, err := io.Copy(z, src); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"lumen/dicom/dict"
 )
@@ -40,12 +41,22 @@ func newWriter(dst io.Writer, ts TransferSyntax, buffer int) *Writer {
 		w.order = binary.BigEndian
 	}
 	if ts.Deflated {
-		w.deflate, _ = flate.NewWriter(dst, flate.DefaultCompression) // the level is valid
+		w.deflate = deflaters.Get().(*flate.Writer)
+		w.deflate.Reset(dst)
 		dst = w.deflate
 	}
 	w.dst = bufio.NewWriterSize(dst, buffer)
 	return w
 }
+
+// deflaters keeps finished ones: each has more than half a megabyte.
+var deflaters = sync.Pool{New: func() any {
+	z, err := flate.NewWriter(io.Discard, flate.DefaultCompression)
+	if err != nil {
+		panic(err) // the level is valid
+	}
+	return z
+}}
 
 // Close finishes the stream: it flushes what is buffered, but does not close
 // the destination.
@@ -59,6 +70,9 @@ func (w *Writer) Close() error {
 	w.check(w.dst.Flush())
 	if w.deflate != nil {
 		w.check(w.deflate.Close())
+		w.deflate.Reset(io.Discard)
+		deflaters.Put(w.deflate)
+		w.deflate = nil
 	}
 	return w.err
 }
