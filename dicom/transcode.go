@@ -26,7 +26,9 @@ func CanTranscode(from, to TransferSyntax) bool {
 //   - sequences and items get undefined length, and group lengths are left out;
 //   - VRs come from the dictionary when from has none; what it does not have is UN;
 //   - a value whose VR cannot hold its length becomes UN (PS3.5 section 6.2.2);
-//   - the bytes of UN stay as they are in big endian.
+//   - the bytes of UN stay as they are in big endian;
+//   - fragments, which have no place in an uncompressed syntax and would not be
+//     found again in implicit VR, are an error that wraps [ErrTranscode].
 //
 // dst may have been written to when there is an error.
 func Transcode(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits) error {
@@ -91,6 +93,8 @@ func transcode(w *Writer, r *Reader, to TransferSyntax) error {
 		switch t.Kind {
 		case SequenceStart, ItemStart:
 			t.Length = -1
+		case FragmentsStart:
+			return fmt.Errorf("dicom: element %v has fragments in an uncompressed syntax: %w", t.Tag, ErrTranscode)
 		case ElementToken:
 			if t.Tag.GroupLength() && t.Tag.Group() != 0 {
 				continue

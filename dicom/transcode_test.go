@@ -219,3 +219,11 @@ func TestWriterRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestFragmentsInAnUncompressedSyntaxAreNotTranscoded(t *testing.T) {
+	const stream = "\x20\x20\x20\x00OB\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\x02\x00\x00\x00ab\xFE\xFF\xDD\xE0\x00\x00\x00\x00"
+	err := dicom.Transcode(io.Discard, strings.NewReader(stream), syntax(t, dicom.ExplicitVRLittleEndian), syntax(t, dicom.ImplicitVRLittleEndian), dicom.Limits{})
+	if !errors.Is(err, dicom.ErrTranscode) {
+		t.Errorf("got %v", err)
+	}
+}
