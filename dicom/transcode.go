@@ -1,7 +1,7 @@
 package dicom
 
 import (
-	"compress/flate"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -68,16 +68,9 @@ func transcodeDeflate(dst io.Writer, src io.Reader, from, to TransferSyntax, lim
 		_, err := io.Copy(dst, src)
 		return err
 	}
-	z := deflaters.Get().(*flate.Writer)
-	z.Reset(dst)
-	defer func() {
-		z.Reset(io.Discard)
-		deflaters.Put(z)
-	}()
-	if _, err := io.Copy(z, src); err != nil {
-		return err
-	}
-	return z.Close()
+	z := newDeflater(dst)
+	_, err := io.Copy(z, src)
+	return cmp.Or(err, z.Close())
 }
 
 func transcode(w *Writer, r *Reader, to TransferSyntax) error {

@@ -227,3 +227,28 @@ func TestFragmentsInAnUncompressedSyntaxAreNotTranscoded(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// PS3.5 annex A.5: a deflated stream is padded to an even length.
+func TestDeflatedStreamsHaveEvenLength(t *testing.T) {
+	from, to := syntax(t, dicom.ExplicitVRLittleEndian), syntax(t, dicom.DeflatedExplicitVRLittleEndian)
+	for n := range 40 {
+		d := new(dicom.DataSet)
+		d.SetString(dict.PatientComments, strings.Repeat("The quick brown fox", n)+fmt.Sprint(n*n*n))
+		for _, deflate := range []func() []byte{
+			func() []byte { b, _ := d.Encode(to); return b },
+			func() []byte {
+				var b bytes.Buffer
+				dicom.Transcode(&b, bytes.NewReader(mustEncode(t, d)), from, to, dicom.Limits{})
+				return b.Bytes()
+			},
+		} {
+			b := deflate()
+			if len(b)%2 != 0 {
+				t.Errorf("%d bytes", len(b))
+			}
+			if again, err := dicom.ParseDataSet(b, to); err != nil || again.String(dict.PatientComments) != d.String(dict.PatientComments) {
+				t.Errorf("read again: %v", err)
+			}
+		}
+	}
+}

@@ -2,12 +2,10 @@ package dicom
 
 import (
 	"bufio"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"lumen/dicom/dict"
 )
@@ -22,7 +20,7 @@ var errUnbalanced = errors.New("dicom: starts and ends of sequences and items ar
 // those of [Writer.WriteDataSet] have their length, as DCMTK writes them.
 type Writer struct {
 	dst      *bufio.Writer
-	deflate  *flate.Writer
+	deflate  *deflater
 	order    binary.AppendByteOrder
 	implicit bool
 	left     int64  // bytes that the current value still needs
@@ -41,22 +39,12 @@ func newWriter(dst io.Writer, ts TransferSyntax, buffer int) *Writer {
 		w.order = binary.BigEndian
 	}
 	if ts.Deflated {
-		w.deflate = deflaters.Get().(*flate.Writer)
-		w.deflate.Reset(dst)
+		w.deflate = newDeflater(dst)
 		dst = w.deflate
 	}
 	w.dst = bufio.NewWriterSize(dst, buffer)
 	return w
 }
-
-// deflaters keeps finished ones: each has more than half a megabyte.
-var deflaters = sync.Pool{New: func() any {
-	z, err := flate.NewWriter(io.Discard, flate.DefaultCompression)
-	if err != nil {
-		panic(err) // the level is valid
-	}
-	return z
-}}
 
 // Close finishes the stream: it flushes what is buffered, but does not close
 // the destination.
@@ -70,8 +58,6 @@ func (w *Writer) Close() error {
 	w.check(w.dst.Flush())
 	if w.deflate != nil {
 		w.check(w.deflate.Close())
-		w.deflate.Reset(io.Discard)
-		deflaters.Put(w.deflate)
 		w.deflate = nil
 	}
 	return w.err
