@@ -10,7 +10,8 @@ import (
 )
 
 // AppendXML appends d as a document of the Native DICOM Model (PS3.19 annex
-// A.1), in UTF-8. The options mean what they do in [AppendJSON]. Characters that
+// A.1), in UTF-8. Private elements whose block is reserved have the tag gggg00ee
+// (table A.1.5-2). The options mean what they do in [AppendJSON]. Characters that
 // XML 1.0 does not have become U+FFFD.
 func AppendXML(dst []byte, d *DataSet, opt JSONOptions) ([]byte, error) {
 	w := xmlWriter{b: dst, opt: opt}
@@ -40,16 +41,18 @@ func (w *xmlWriter) dataSet(d *DataSet) {
 			e.VR, e.Items = dict.CS, nil
 		}
 		mark := len(w.b)
-		w.put(`<DicomAttribute tag="` + hexTag(e.Tag) + `" vr="` + e.VR.String() + `"`)
+		tag, creator := e.Tag, d.PrivateCreator(e.Tag)
+		if creator != "" { // which stands for the block
+			tag &^= 0xFF00
+		}
+		w.put(`<DicomAttribute tag="` + hexTag(tag) + `" vr="` + e.VR.String() + `"`)
 		if keyword := dict.Keyword(e.Tag); keyword != "" {
 			w.put(` keyword="` + keyword + `"`)
 		}
-		if e.Tag.Private() && !e.Tag.PrivateCreator() {
-			if creator := d.PrivateCreator(e.Tag); creator != "" {
-				w.put(` privateCreator="`)
-				w.text(creator)
-				w.put(`"`)
-			}
+		if creator != "" {
+			w.put(` privateCreator="`)
+			w.text(creator)
+			w.put(`"`)
 		}
 		w.put(">")
 		if !w.value(d, e) {

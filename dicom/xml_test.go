@@ -34,7 +34,7 @@ func TestAppendXML(t *testing.T) {
 		`<DicomAttribute tag="00080008" vr="CS" keyword="ImageType"><Value number="1">ORIGINAL</Value><Value number="3">&lt;AXIAL&gt;</Value></DicomAttribute>` +
 		`<DicomAttribute tag="00081120" vr="SQ" keyword="ReferencedPatientSequence"><Item number="1"><DicomAttribute tag="00100020" vr="LO" keyword="PatientID"></DicomAttribute></Item></DicomAttribute>` +
 		`<DicomAttribute tag="00090010" vr="LO"><Value number="1">MAKER</Value></DicomAttribute>` +
-		`<DicomAttribute tag="00091001" vr="OB" privateCreator="MAKER"><InlineBinary>AQI=</InlineBinary></DicomAttribute>` +
+		`<DicomAttribute tag="00090001" vr="OB" privateCreator="MAKER"><InlineBinary>AQI=</InlineBinary></DicomAttribute>` +
 		`<DicomAttribute tag="00100010" vr="PN" keyword="PatientName"><PersonName number="1"><Alphabetic><FamilyName>Müller</FamilyName><GivenName>J</GivenName></Alphabetic><Ideographic><FamilyName>Ä</FamilyName></Ideographic></PersonName></DicomAttribute>` +
 		`<DicomAttribute tag="00280010" vr="US" keyword="Rows"><Value number="1">512</Value></DicomAttribute>` +
 		`<DicomAttribute tag="7FE00010" vr="OW" keyword="PixelData"><BulkData uri="b?x&amp;y"/></DicomAttribute></NativeDicomModel>
