@@ -39,17 +39,32 @@ func (d *DataSet) CharacterSet() CharacterSet {
 	return CharacterSet{terms: strings.TrimRight(string(d.characterSetValue()), " \x00")}
 }
 
-// whole is a character set that is used alone, without code extensions.
-func (c CharacterSet) whole() encoding.Encoding {
-	switch term := normalTerm(c.terms); term {
-	case "ISO IR 192", "UTF 8":
-		return encoding.Nop
-	case "GB18030":
-		return simplifiedchinese.GB18030
-	case "GBK":
-		return simplifiedchinese.GBK
+// whole is a character set that is used alone, without code extensions, and
+// its defined term. Some devices name others after it, or nothing before it.
+func (c CharacterSet) whole() (encoding.Encoding, string) {
+	first, rest, _ := strings.Cut(c.terms, `\`)
+	if strings.TrimSpace(first) == "" {
+		first, _, _ = strings.Cut(rest, `\`)
 	}
-	return nil
+	switch normalTerm(first) {
+	case "ISO IR 192", "UTF 8":
+		return encoding.Nop, "ISO_IR 192"
+	case "GB18030":
+		return simplifiedchinese.GB18030, "GB18030"
+	case "GBK":
+		return simplifiedchinese.GBK, "GBK"
+	}
+	return nil, ""
+}
+
+// Terms returns the defined terms, separated by backslashes, as they may be
+// sent: of a character set without code extensions its term alone, whatever
+// stood beside it.
+func (c CharacterSet) Terms() string {
+	if _, term := c.whole(); term != "" {
+		return term
+	}
+	return c.terms
 }
 
 // normalTerm undoes how devices misspell defined terms: in lower case, with
@@ -74,7 +89,7 @@ func (c CharacterSet) decode(d textDecoder, vr VR, b []byte) []string {
 		}
 		return []string{string(b)}
 	}
-	switch enc := c.whole(); enc {
+	switch enc, _ := c.whole(); enc {
 	case nil:
 		d.iso2022(c.codings(), vr == dict.PN, b)
 	case encoding.Nop:
@@ -173,7 +188,7 @@ func (c CharacterSet) Encode(vr VR, values ...string) []byte {
 	if isASCII(s) {
 		return []byte(s)
 	}
-	switch enc := c.whole(); enc {
+	switch enc, _ := c.whole(); enc {
 	case nil:
 		return c.encodeISO2022(vr, s)
 	case encoding.Nop:
@@ -186,10 +201,14 @@ func (c CharacterSet) Encode(vr VR, values ...string) []byte {
 func encodeRunes(enc encoding.Encoding, s string) []byte {
 	var b []byte
 	e := enc.NewEncoder()
+	check := textDecoder{raw: true}
 	for _, r := range s {
-		var ok bool
-		if b, ok = appendRune(b, e, r); !ok {
-			b = append(b, '?')
+		from := len(b)
+		b, _ = appendRune(b, e, r)
+		check.text.Reset()
+		check.multibyte(enc, b[from:])
+		if check.text.String() != string(r) { // the euro sign of code page 936; characters for private use
+			b = append(b[:from], '?')
 		}
 	}
 	return b

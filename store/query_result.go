@@ -73,7 +73,10 @@ func (a *Assembly) Match(path ...*Entity) Match {
 	m.Attributes.Grow(len(a.tags) + 1)
 	set, same := commonCharacterSet(path)
 	if len(set) > 0 {
-		m.Attributes.Set(dicom.Element{Tag: dict.SpecificCharacterSet, VR: dict.CS, Value: set})
+		if bytes.IndexByte(set, '\\') >= 0 {
+			set = []byte(dicom.NewCharacterSet(string(set)).Terms())
+		}
+		m.Attributes.SetBytes(dict.SpecificCharacterSet, dict.CS, set)
 	}
 	for _, r := range a.tags {
 		a.put(m.Attributes, path[r.level], r, same)

@@ -224,3 +224,16 @@ func TestAssemblyJoinsCharacterSets(t *testing.T) {
 		t.Errorf("bytes were not kept: %q", got)
 	}
 }
+
+func TestAssemblyTellsACharacterSetWithoutExtensionsAlone(t *testing.T) {
+	study := &store.Entity{Level: store.StudyLevel, UID: "1", Attributes: new(dicom.DataSet)}
+	study.Attributes.SetBytes(dict.SpecificCharacterSet, dict.CS, []byte(`ISO_IR 192\ISO 2022 IR 100`))
+	study.Attributes.SetBytes(dict.PatientName, dict.PN, []byte("Müller"))
+	m := store.NewQuery(store.StudyLevel).Assembly().Match(study)
+	if got := string(m.Attributes.Raw(dict.SpecificCharacterSet)); got != "ISO_IR 192" {
+		t.Errorf("character set is %q", got)
+	}
+	if got := m.Attributes.String(dict.PatientName); got != "Müller" {
+		t.Errorf("name is %q", got)
+	}
+}
