@@ -250,15 +250,9 @@ func (m Matcher) MatchFolded(name string) bool {
 	return false
 }
 
-// matchName compares a folded pattern with a folded name. A pattern without
-// "=" may match any of the component groups.
+// matchName compares a folded pattern with a folded name, by component groups:
+// a pattern without "=" may match any of them.
 func matchName(pattern, name string) bool {
-	if pattern == name || Glob(pattern, name) {
-		return true
-	}
-	if !strings.Contains(name, "=") {
-		return false
-	}
 	if strings.Contains(pattern, "=") {
 		return matchGroups(strings.Split(pattern, "="), strings.Split(name, "="))
 	}
@@ -271,7 +265,7 @@ func matchName(pattern, name string) bool {
 }
 
 // matchGroups compares group by group; one that the pattern leaves empty
-// matches all.
+// matches all, and one that the name does not have is empty.
 func matchGroups(pattern, name []string) bool {
 	for i, p := range pattern {
 		group := ""

@@ -149,7 +149,7 @@ func key(m store.Match) string {
 }
 
 var (
-	names      = []string{"", "Müller^Anna", "MULLER^ANNA^^", "Muller^Bo", "Yamada^Tarou=山田^太郎=やまだ^たろう", "O'Neill^S", "Åse", "a^b^c=d"}
+	names      = []string{"", "Müller^Anna", "MULLER^ANNA^^", "Muller^Bo", "Yamada^Tarou=山田^太郎=やまだ^たろう", "O'Neill^S", "Åse", "a^b^c=d", "Yamada^Tarou"}
 	ids        = []string{"", "7", "P 7", "p7", "0007"}
 	dates      = []string{"", "2023-12-31", "20240131", "20240229", "20240301", "19991231", "2024.03.01", "garbage", "20240230"}
 	times      = []string{"", "10", "1015", "101530.25", "235959", "24"}
@@ -157,7 +157,7 @@ var (
 	modalities = []string{"", "ES", "SR", "ES", "CT"}
 
 	keyValues = map[dicom.Tag][]string{
-		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*", "=山田*", "meller", "smith^x", "mueller anna", "taro", "aase", "ann m*"},
+		dict.PatientName:                {"müller*", "*anna", "*LL*", "Muller^Anna", "山田*", "M?ller^*", "a", "*^b*", "O'Neill^S", "*ø*", "yamada^tarou", "*=*", "=山田*", "yamada^tarou=*", "=*=*", "y*郎", "?*=?*", "meller", "smith^x", "mueller anna", "taro", "aase", "ann m*"},
 		dict.PatientID:                  {"7", "*7", "P?7", `7\0007`, "none"},
 		dict.AccessionNumber:            {"7", "0*", "p7"},
 		dict.StudyDate:                  {"20240229", "20240229-20240301", "-20240229", "20240301-", "20250101-"},
