@@ -16,13 +16,18 @@ const (
 	latestTM   = "235959.999999"
 )
 
-// normalDate returns the normal form of a DA value; YYYY.MM.DD is what ACR-NEMA
-// had (PS3.5 table 6.2-1).
-func normalDate(s string) (string, bool) {
-	s = strings.TrimSpace(s)
+// plainDate brings YYYY.MM.DD, which ACR-NEMA had (PS3.5 table 6.2-1), to
+// YYYYMMDD.
+func plainDate(s string) string {
 	if len(s) == 10 && (s[4] == '.' && s[7] == '.' || s[4] == '-' && s[7] == '-') {
-		s = s[:4] + s[5:7] + s[8:]
+		return s[:4] + s[5:7] + s[8:]
 	}
+	return s
+}
+
+// normalDate returns the normal form of a DA value.
+func normalDate(s string) (string, bool) {
+	s = plainDate(strings.TrimSpace(s))
 	if len(s) != 8 || !digits(s) || !validDay(s) {
 		return "", false
 	}

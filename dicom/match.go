@@ -33,8 +33,8 @@ const (
 //     allowed;
 //   - a list separated by backslashes matches what one of its values matches;
 //   - "*" and "?" are wildcards in AE, CS, LO, LT, PN, SH, ST, UC, UR and UT;
-//   - DA, TM and DT take ranges; a TM or DT that leaves components out is the
-//     range of all moments that it stands for;
+//   - DA, TM and DT take ranges, of which "-" alone matches all; a TM or DT
+//     that leaves components out is the range of all moments it stands for;
 //   - IS and DS are compared as numbers;
 //   - PN is compared without regard to case, group by component group; with
 //     fuzzy also without regard to accents and order, by prefix and by sound;
@@ -109,11 +109,12 @@ func (m *Matcher) parseRanges(value string) error {
 			continue
 		}
 		from, to := strings.TrimSpace(value[:i]), strings.TrimSpace(value[i+1:])
-		if from == "" && to == "" {
-			break
+		if from == "" && to == "" { // open at both ends
+			*m = Matcher{vr: m.vr}
+			return nil
 		}
-		lo, _, okFrom := moments(m.vr, from)
-		_, hi, okTo := moments(m.vr, to)
+		lo, _, okFrom := bounds(m.vr, from)
+		_, hi, okTo := bounds(m.vr, to)
 		if (okFrom || from == "") && (okTo || to == "") {
 			m.lo, m.hi = lo, hi
 			return nil
@@ -133,6 +134,24 @@ func moments(vr VR, s string) (first, last string, ok bool) {
 	}
 	first, ok = normalDate(s)
 	return first, first, ok
+}
+
+// bounds is moments for an end of a range, which may be a day that its month
+// does not have: many ask for 0201-0231. Where it is compared with real days
+// it need not be one.
+func bounds(vr VR, s string) (first, last string, ok bool) {
+	if vr == dict.DA {
+		s = plainDate(s)
+	}
+	first, last, ok = moments(vr, s)
+	if ok || vr == dict.TM || len(s) < 8 || s[6:8] < "29" || s[6:8] > "31" {
+		return first, last, ok
+	}
+	first, last, ok = moments(vr, s[:6]+"28"+s[8:])
+	if ok && first[6:8] == "28" && last[6:8] == "28" { // not moved by an offset from UTC
+		first, last = first[:6]+s[6:8]+first[8:], last[:6]+s[6:8]+last[8:]
+	}
+	return first, last, ok
 }
 
 // Universal reports whether m matches everything, absent attributes included.
