@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"dimse":               {"dicom", "dicom/dict", "dimse/pdu"},
 	"dimse/pdu":           {},
 	"internal/durable":    {},
+	"internal/loopback":   {},
 	"internal/media":      {"dicom", "dicom/dict"},
 	"internal/node":       {"*"},
 	"internal/scu":        {"dicom", "dicom/dict", "dimse"},

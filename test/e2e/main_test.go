@@ -6,12 +6,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"lumen/internal/loopback"
 )
 
 // lumenBinary is the lumen that all tests run. $LUMEN_BINARY names one that is
 // built already.
 var lumenBinary = os.Getenv("LUMEN_BINARY")
 
+// TestMain builds outside, where a network may be needed, and tests inside, where
+// nobody else reaches storescp and Orthanc, which listen on all interfaces.
 func TestMain(m *testing.M) {
 	os.Exit(buildAndRun(m))
 }
@@ -31,6 +35,7 @@ func buildAndRun(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "build lumen:", err)
 			return 1
 		}
+		os.Setenv("LUMEN_BINARY", lumenBinary)
 	}
-	return m.Run()
+	return loopback.Run(m.Run)
 }
