@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"lumen/dicom"
 	"lumen/dimse/pdu"
 )
 
@@ -141,6 +142,40 @@ func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error
 			return sent, l.flush()
 		}
 	}
+}
+
+// evenly gives a deflated data set a byte of zero at its end where it has an odd
+// length (PS3.5 section A.5): peers abort at fragments of odd length (PS3.8 annex
+// E). Other data sets have an even length, or are sent as they are.
+func evenly(data io.Reader, ts dicom.TransferSyntax) io.Reader {
+	if !ts.Deflated {
+		return data
+	}
+	l := &length{Reader: data}
+	return io.MultiReader(l, padding{l})
+}
+
+// length knows whether it has given an odd number of bytes.
+type length struct {
+	io.Reader
+	odd bool
+}
+
+func (l *length) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	l.odd = l.odd != (n%2 == 1)
+	return n, err
+}
+
+// padding is what comes after an odd number of bytes.
+type padding struct{ after *length }
+
+func (p padding) Read(b []byte) (int, error) {
+	if !p.after.odd || len(b) == 0 {
+		return 0, io.EOF
+	}
+	p.after.odd, b[0] = false, 0
+	return 1, nil
 }
 
 // sendPDU writes a PDU that is no data.
