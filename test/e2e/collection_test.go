@@ -17,11 +17,7 @@ import (
 // by C-MOVE and by WADO-RS, with the bytes that storescp received from the same
 // command; and C-FIND and QIDO-RS find it alike.
 func TestCollectionGoesInAndComesOut(t *testing.T) {
-	needs(t, "storescu", "storescp", "movescu", "findscu", "dcmdump")
-	all := slices.Clone(samples(t))
-	checkExpected(t, all)
-	all = slices.DeleteFunc(all, func(s *sample) bool { return !s.sent })
-	for i, round := range rounds(all) {
+	for i, round := range sentRounds(t) {
 		t.Run(fmt.Sprintf("round %d", i+1), func(t *testing.T) {
 			t.Parallel()
 			inAndOut(t, "", round)
@@ -31,6 +27,16 @@ func TestCollectionGoesInAndComesOut(t *testing.T) {
 			inAndOut(t, bucketSettings(t, s3test.Start(t)), round)
 		})
 	}
+}
+
+// sentRounds are the files of the collection that storescu can send, checked
+// against what is expected of each, in rounds.
+func sentRounds(t *testing.T) [][]*sample {
+	t.Helper()
+	needs(t, "storescu", "storescp", "movescu", "findscu", "dcmdump")
+	all := slices.Clone(samples(t))
+	checkExpected(t, all)
+	return rounds(slices.DeleteFunc(all, func(s *sample) bool { return !s.sent }))
 }
 
 // inAndOut runs samples through a node of their own.

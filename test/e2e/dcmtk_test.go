@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // needs says which programs a test runs. A missing one skips it, and fails it
@@ -47,45 +46,10 @@ type receiver struct {
 // startReceiver starts `storescp +B` with a title and further options.
 func startReceiver(t *testing.T, title string, options ...string) receiver {
 	t.Helper()
-	needs(t, "storescp")
-	for range 3 { // somebody else may be given the free port before storescp has it
-		if r, ok := tryReceiver(t, title, options); ok {
-			return r
-		}
-	}
-	t.Fatal("storescp does not listen")
-	return receiver{}
-}
-
-func tryReceiver(t *testing.T, title string, options []string) (receiver, bool) {
-	t.Helper()
 	r := receiver{dir: t.TempDir(), port: freePort(t)}
 	args := append([]string{"+B", "+xa", "-pm", "-aet", title, "-od", r.dir}, options...)
-	cmd := exec.Command("storescp", append(args, r.port)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(exited)
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-exited
-	})
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		select {
-		case <-exited:
-			return r, false
-		case <-time.After(20 * time.Millisecond):
-		}
-		if c, err := net.Dial("tcp", "127.0.0.1:"+r.port); err == nil {
-			c.Close()
-			return r, true
-		}
-	}
-	return r, false
+	startProgram(t, program(t, "storescp", append(args, r.port)...), "127.0.0.1:"+r.port)
+	return r
 }
 
 // freePort returns a port that was free a moment ago.

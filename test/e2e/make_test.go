@@ -12,35 +12,41 @@ import (
 
 // Tags of the files that tests make.
 const (
-	tagMetaLength       = 0x00020000
-	tagMetaVersion      = 0x00020001
-	tagMetaClass        = 0x00020002
-	tagMetaInstance     = 0x00020003
-	tagMetaSyntax       = 0x00020010
-	tagMetaWriter       = 0x00020012
-	tagCharacterSet     = 0x00080005
-	tagSOPClass         = 0x00080016
-	tagSOPInstance      = 0x00080018
-	tagStudyDate        = 0x00080020
-	tagStudyTime        = 0x00080030
-	tagAccession        = 0x00080050
-	tagModality         = 0x00080060
-	tagInstitution      = 0x00080080
-	tagReferrer         = 0x00080090
-	tagStudyDescription = 0x00081030
-	tagPatientName      = 0x00100010
-	tagPatientID        = 0x00100020
-	tagIssuer           = 0x00100021
-	tagBirthDate        = 0x00100030
-	tagPatientComments  = 0x00104000
-	tagStudy            = 0x0020000d
-	tagSeries           = 0x0020000e
-	tagStudyID          = 0x00200010
-	tagSeriesNumber     = 0x00200011
-	tagInstanceNumber   = 0x00200013
-	tagRows             = 0x00280010
-	tagColumns          = 0x00280011
-	tagPixelData        = 0x7fe00010
+	tagMetaLength          = 0x00020000
+	tagMetaVersion         = 0x00020001
+	tagMetaClass           = 0x00020002
+	tagMetaInstance        = 0x00020003
+	tagMetaSyntax          = 0x00020010
+	tagMetaWriter          = 0x00020012
+	tagCharacterSet        = 0x00080005
+	tagSOPClass            = 0x00080016
+	tagSOPInstance         = 0x00080018
+	tagStudyDate           = 0x00080020
+	tagStudyTime           = 0x00080030
+	tagAccession           = 0x00080050
+	tagModality            = 0x00080060
+	tagInstitution         = 0x00080080
+	tagReferrer            = 0x00080090
+	tagStudyDescription    = 0x00081030
+	tagPatientName         = 0x00100010
+	tagPatientID           = 0x00100020
+	tagIssuer              = 0x00100021
+	tagBirthDate           = 0x00100030
+	tagPatientComments     = 0x00104000
+	tagStudy               = 0x0020000d
+	tagSeries              = 0x0020000e
+	tagStudyID             = 0x00200010
+	tagSeriesNumber        = 0x00200011
+	tagInstanceNumber      = 0x00200013
+	tagSamples             = 0x00280002
+	tagPhotometric         = 0x00280004
+	tagRows                = 0x00280010
+	tagColumns             = 0x00280011
+	tagBitsAllocated       = 0x00280100
+	tagBitsStored          = 0x00280101
+	tagHighBit             = 0x00280102
+	tagPixelRepresentation = 0x00280103
+	tagPixelData           = 0x7fe00010
 )
 
 const (

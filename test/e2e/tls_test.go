@@ -52,49 +52,6 @@ aes:
 `)
 }
 
-func TestDCMTKConnectsWithTheBCP195Profiles(t *testing.T) {
-	needs(t, "echoscu")
-	ca, stranger := newAuthority(t), newAuthority(t)
-	n := secureNode(t, ca)
-	tower := ca.issue("tower1")
-	forged := stranger.issue("tower1")
-	for _, c := range []struct {
-		name, listener string
-		as             pair
-		profile, title string
-		ok             bool
-	}{
-		{"bcp195", "dimse_tls", tower, "--profile-bcp195", "TOWER", true},
-		{"bcp195-nd", "dimse_tls", tower, "--profile-bcp195-nd", "TOWER", true},
-		{"bcp195-ex", "dimse_tls", tower, "--profile-bcp195-ex", "TOWER", true},
-		{"the retired AES profile", "dimse_tls", tower, "--profile-aes", "TOWER", false},
-		{"authenticated but in clear", "dimse_tls", tower, "--profile-null", "TOWER", false},
-		{"the retired AES profile where it is allowed", "dimse_legacy_tls", tower, "--profile-aes", "TOWER", true},
-		{"bcp195 where the retired one is allowed", "dimse_legacy_tls", tower, "--profile-bcp195", "TOWER", true},
-		{"in clear where the retired one is allowed", "dimse_legacy_tls", tower, "--profile-null", "TOWER", false},
-		{"a certificate of another CA", "dimse_tls", forged, "--profile-bcp195", "TOWER", false},
-		{"a certificate that is no AE's", "dimse_tls", ca.issue("tower3"), "--profile-bcp195", "TOWER", false},
-		{"a title that is not configured", "dimse_tls", tower, "--profile-bcp195", "OTHER", false},
-	} {
-		host, port := n.listens(c.listener)
-		out, code := run(t, "echoscu", "+tls", c.as.key, c.as.cert, "+cf", ca.file(), c.profile, "-to", "5", "-aet", c.title, "-aec", "LUMEN", host, port)
-		if (code == 0) != c.ok {
-			t.Errorf("%s: echoscu ends with %d: %s", c.name, code, tail(out, 500))
-		}
-	}
-	host, port := n.listens("dimse_tls")
-	if out, code := run(t, "echoscu", "-to", "5", "-aet", "TOWER", host, port); code == 0 {
-		t.Errorf("in clear: %s", out)
-	}
-	if out, code := run(t, "echoscu", "+tla", "+cf", ca.file(), "-to", "5", "-aet", "TOWER", host, port); code == 0 {
-		t.Errorf("without a certificate: %s", out)
-	}
-	host, port = n.hostPort()
-	if out, code := run(t, "echoscu", "-aet", "TOWER", host, port); code == 0 {
-		t.Errorf("a title that wants a certificate, in clear: %s", out)
-	}
-}
-
 // What the certificate says decides who it is, and what it may do, over DIMSE
 // and over HTTP.
 func TestCertificatesHaveRights(t *testing.T) {
