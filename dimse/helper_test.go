@@ -186,25 +186,6 @@ func ctFile(t testing.TB, n int) (name, uid string) {
 	return name, uid
 }
 
-// body returns the data set bytes of a DICOM file.
-func body(t testing.TB, name string) []byte {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	_, r, err := dicom.ReadFileMeta(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func panicking(context.Context, *dimse.Association, *dimse.StoreRequest, io.Reader) error {
 	panic("a handler falls over")
 }

@@ -125,13 +125,6 @@ func TestPlaintextPeerOnATLSListener(t *testing.T) {
 	}
 }
 
-func TestDCMTKOverTLS(t *testing.T) {
-	cert, _ := certificate(t)
-	addr := serveTLS(t, new(archive).server(), cert)
-	host, port := split(addr)
-	run(t, "echoscu", "+tla", "-ic", "-aec", "LUMEN", host, port)
-}
-
 func TestDialTellsWhyItFailed(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -363,47 +361,6 @@ func TestGetOfAClassThatIsNotNegotiatedFails(t *testing.T) {
 	var status *dimse.StatusError
 	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible || !strings.Contains(status.Comment, "context") {
 		t.Error(err)
-	}
-}
-
-func TestDCMTKStoresMovesAndGets(t *testing.T) {
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	moved := filepath.Join(dir, "moved")
-	got := filepath.Join(dir, "got")
-	for _, d := range []string{moved, got} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	scu := peer(t, "storescp", "+B", "-od", moved, port(addr))
-	if err := scu.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		scu.Process.Kill()
-		scu.Wait()
-	})
-	n := start(t, to("THERE", addr))
-	args := []string{"-aec", "LUMEN", host(n.addr), port(n.addr)}
-	for i := range 3 {
-		args = append(args, file(t, image(1, i)))
-	}
-	run(t, "storescu", args...)
-	run(t, "movescu", "-S", "-aec", "LUMEN", "-aem", "THERE", "-k", "QueryRetrieveLevel=STUDY",
-		"-k", "StudyInstanceUID=1.2.826.0.1.1", host(n.addr), port(n.addr))
-	run(t, "getscu", "-S", "-aec", "LUMEN", "-od", got, "+B", "-k", "QueryRetrieveLevel=STUDY",
-		"-k", "StudyInstanceUID=1.2.826.0.1.1", host(n.addr), port(n.addr))
-	for _, where := range []string{moved, got} {
-		files, _ := filepath.Glob(filepath.Join(where, "*"))
-		if len(files) != 3 {
-			t.Errorf("%d files in %s", len(files), filepath.Base(where))
-		}
 	}
 }
 

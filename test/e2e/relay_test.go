@@ -21,16 +21,15 @@ type relay struct {
 	hold     bool   // instead of cutting, say so on held, and cut when the caller has gone
 	held     chan struct{}
 
-	port            string
-	caller, called  atomic.Int64 // the longest P-DATA-TF PDU from each, its header apart
-	saidMax         atomic.Int64 // the maximum length that the caller said
-	answeredMax     atomic.Int64 // and the one that the called said
-	passed          atomic.Int64 // P-DATA-TF PDUs of the caller
-	listener        net.Listener
-	mu              sync.Mutex
-	conns           []net.Conn
-	running         sync.WaitGroup
-	callerGone, end chan struct{}
+	port           string
+	caller, called atomic.Int64 // the longest P-DATA-TF PDU from each, its header apart
+	saidMax        atomic.Int64 // the maximum length that the caller said
+	answeredMax    atomic.Int64 // and the one that the called said
+	passed         atomic.Int64 // P-DATA-TF PDUs of the caller
+	listener       net.Listener
+	mu             sync.Mutex
+	conns          []net.Conn
+	running        sync.WaitGroup
 }
 
 // errCut ends a direction on purpose.
@@ -43,7 +42,7 @@ func (r *relay) start(t *testing.T) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.listener, r.end = l, make(chan struct{})
+	r.listener = l
 	r.held = make(chan struct{}, 1)
 	_, r.port, _ = net.SplitHostPort(l.Addr().String())
 	r.running.Go(func() {
@@ -56,7 +55,6 @@ func (r *relay) start(t *testing.T) *relay {
 		}
 	})
 	t.Cleanup(func() {
-		close(r.end)
 		l.Close()
 		r.mu.Lock()
 		for _, c := range r.conns {
