@@ -3,12 +3,10 @@ package dimse_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 )
 
 // serve runs s on a loopback port until the test ends.
@@ -131,39 +130,6 @@ func propose(classes ...string) []dimse.PresentationContext {
 
 var explicit, _ = dicom.LookupTransferSyntax(dicom.ExplicitVRLittleEndian)
 
-// eventually waits for a condition that another process or goroutine brings about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
-// peer runs a program of another maker. Without it the test is skipped, or
-// fails when CI=true.
-func peer(t testing.TB, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") != "true" {
-		t.Skipf("%s is not installed", name)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	return exec.Command(path, args...)
-}
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := peer(t, name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 func split(addr string) (host, port string) {
 	host, port, _ = net.SplitHostPort(addr)
 	return host, port
@@ -182,7 +148,7 @@ func ctFile(t testing.TB, n int) (name, uid string) {
 		t.Fatal(err)
 	}
 	name = strings.TrimSuffix(text, "txt") + "dcm"
-	run(t, "dump2dcm", text, name)
+	peertest.Run(t, "dump2dcm", text, name)
 	return name, uid
 }
 

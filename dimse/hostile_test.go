@@ -14,6 +14,7 @@ import (
 	"lumen/dicom/dict"
 	"lumen/dimse"
 	"lumen/dimse/pdu"
+	"lumen/internal/peertest"
 )
 
 func TestHostileBytesBeforeAnAssociation(t *testing.T) {
@@ -218,7 +219,7 @@ func TestPeerWithoutProgressIsCut(t *testing.T) {
 		before := len(endless.closed)
 		endless.mu.Unlock()
 		r.write(command(5, commandSet(0x20, findClass, true)), data(5, element8(0x0052, "STUDY ")))
-		eventually(t, "the association is over", func() bool {
+		peertest.Eventually(t, "the association is over", func() bool {
 			endless.mu.Lock()
 			defer endless.mu.Unlock()
 			return len(endless.closed) > before
@@ -281,7 +282,7 @@ func TestAssociationsAreLimited(t *testing.T) {
 			}
 			held[0].write(pdu.AppendReleaseRQ(nil))
 			held[0].read()
-			eventually(t, "there is room again", func() bool { return s.Associations() < 3 })
+			peertest.Eventually(t, "there is room again", func() bool { return s.Associations() < 3 })
 			connect(t, addr).associate()
 		})
 	}
@@ -342,7 +343,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	close(work)
 	wg.Wait()
-	eventually(t, "goroutines and descriptors are back", func() bool {
+	peertest.Eventually(t, "goroutines and descriptors are back", func() bool {
 		return runtime.NumGoroutine() <= goroutines && descriptors(t) <= files && s.Associations() == 0
 	})
 }

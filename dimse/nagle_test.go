@@ -4,6 +4,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"lumen/internal/peertest"
 )
 
 // A client with Nagle's delay holds the end of each data set back until we
@@ -19,7 +21,7 @@ func TestClientWithNagleIsNotStalled(t *testing.T) {
 			for range 100 {
 				args = append(args, file)
 			}
-			cmd := peer(t, "storescu", args...)
+			cmd := peertest.Command(t, "storescu", args...)
 			cmd.Env = append(os.Environ(), nodelay)
 			start := time.Now()
 			if out, err := cmd.CombinedOutput(); err != nil {

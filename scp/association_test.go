@@ -14,6 +14,7 @@ import (
 	"lumen/dicom/dict"
 	"lumen/dimse"
 	"lumen/dimse/pdu"
+	"lumen/internal/peertest"
 	"lumen/scp"
 	"lumen/store"
 )
@@ -63,7 +64,7 @@ func TestUserIdentity(t *testing.T) {
 		})
 	}
 	for passcode, ok := range map[string]bool{"secret": true, "wrong": false} {
-		out, err := peer(t, "storescu", "-usr", "joe", "-pwd", passcode, "-rsp", "-aec", "LUMEN", host(n.addr), port(n.addr),
+		out, err := peertest.Command(t, "storescu", "-usr", "joe", "-pwd", passcode, "-rsp", "-aec", "LUMEN", host(n.addr), port(n.addr),
 			file(t, image(1, 1))).CombinedOutput()
 		if ok != (err == nil) {
 			t.Errorf("storescu with passcode %q: %v\n%s", passcode, err, out)
@@ -139,7 +140,7 @@ func TestAssociationsAreJournaled(t *testing.T) {
 		}
 		return k
 	}
-	eventually(t, "the abort is journaled", func() bool { return count(store.EventAssociationAborted) == 1 })
+	peertest.Eventually(t, "the abort is journaled", func() bool { return count(store.EventAssociationAborted) == 1 })
 	for kind, want := range map[store.EventKind]int{store.EventAssociationAccepted: 2, store.EventAssociationReleased: 1,
 		store.EventAssociationRejected: 1} {
 		if got := count(kind); got != want {

@@ -9,6 +9,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 	"lumen/scp"
 	"lumen/store"
 )
@@ -148,7 +149,7 @@ func TestFindSaysWhichKeysItDoesNotSupport(t *testing.T) {
 	n.put(t, image(1, 1))
 	for key, want := range map[string]bool{"0009,0010=SOMETHING": true, "0018,1000": true, "PatientID": false,
 		"RetrieveAETitle": false, "InstanceAvailability": false, "Modality": true} {
-		out := run(t, "findscu", "-v", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=",
+		out := peertest.Run(t, "findscu", "-v", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=",
 			"-k", key, host(n.addr), port(n.addr))
 		if !strings.Contains(out, "1.2.826.0.1.1") || !strings.Contains(out, "(Pending") || strings.Contains(out, "Unsupported") != want {
 			t.Errorf("%s: %s", key, out)
@@ -201,7 +202,7 @@ func TestFindFromDCMTK(t *testing.T) {
 	for i := range 3 {
 		n.put(t, image(i, 1, func(d *dicom.DataSet) { d.SetString(dict.PatientName, "Müller^Änne") }))
 	}
-	out := run(t, "findscu", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName=M*",
+	out := peertest.Run(t, "findscu", "-S", "-aec", "LUMEN", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName=M*",
 		"-k", "StudyInstanceUID=", "-k", "ModalitiesInStudy=", "-k", "NumberOfStudyRelatedInstances=", host(n.addr), port(n.addr))
 	for i := range 3 {
 		if !strings.Contains(out, "[1.2.826.0.1."+strconv.Itoa(i)) {

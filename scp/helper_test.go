@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -274,37 +273,4 @@ func (r *receiver) len() int {
 
 func to(title, addr string) func(*scp.Config) {
 	return func(c *scp.Config) { c.Destinations = map[string]scp.Destination{title: {Address: addr}} }
-}
-
-// peer runs a program of another maker. Without it the test is skipped, or
-// fails when CI=true.
-func peer(t testing.TB, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrNotFound) && os.Getenv("CI") != "true" {
-		t.Skipf("%s is not installed", name)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	return exec.Command(path, args...)
-}
-
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := peer(t, name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// eventually waits for a condition that another process or goroutine brings about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"lumen/internal/peertest"
 	"lumen/store/blob/s3/s3test"
 )
 
@@ -33,7 +34,7 @@ func TestCollectionGoesInAndComesOut(t *testing.T) {
 // against what is expected of each, in rounds.
 func sentRounds(t *testing.T) [][]*sample {
 	t.Helper()
-	needs(t, "storescu", "storescp", "movescu", "findscu", "dcmdump")
+	peertest.Needs(t, "storescu", "storescp", "movescu", "findscu", "dcmdump")
 	all := slices.Clone(samples(t))
 	checkExpected(t, all)
 	return rounds(slices.DeleteFunc(all, func(s *sample) bool { return !s.sent }))

@@ -10,21 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// needs says which programs a test runs. A missing one skips it, and fails it
-// in CI.
-func needs(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
+	"lumen/internal/peertest"
+)
 
 // run runs a program and returns what it printed and its exit code.
 func run(t *testing.T, name string, args ...string) (string, int) {
@@ -48,7 +36,7 @@ func startReceiver(t *testing.T, title string, options ...string) receiver {
 	t.Helper()
 	r := receiver{dir: t.TempDir(), port: freePort(t)}
 	args := append([]string{"+B", "+xa", "-pm", "-aet", title, "-od", r.dir}, options...)
-	startProgram(t, program(t, "storescp", append(args, r.port)...), "127.0.0.1:"+r.port)
+	startProgram(t, peertest.Command(t, "storescp", append(args, r.port)...), "127.0.0.1:"+r.port)
 	return r
 }
 

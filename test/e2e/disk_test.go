@@ -11,13 +11,15 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"lumen/internal/peertest"
 )
 
 // On a disk that fills up ingest stops while there is room for viewing; when
 // not even the journal can append nothing is served; with space again the node
 // goes on as if nothing had been.
 func TestFullDiskStopsIngestBeforeViewing(t *testing.T) {
-	needs(t, "findscu", "movescu", "storescp")
+	peertest.Needs(t, "findscu", "movescu", "storescp")
 	dir := smallDisk(t, "32m")
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 8<<20), 0o600); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lumen/internal/peertest"
 )
 
 // python is the interpreter that has pydicom on Debian.
@@ -24,7 +26,7 @@ type facts struct {
 // describe lets pydicom read files, in one process.
 func describe(t *testing.T, files []string) map[string]facts {
 	t.Helper()
-	needs(t, python)
+	peertest.Needs(t, python)
 	cmd := exec.CommandContext(t.Context(), python, "testdata/describe.py")
 	cmd.Stdin = strings.NewReader(strings.Join(files, "\n"))
 	cmd.Stderr = os.Stderr

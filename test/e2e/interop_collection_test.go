@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"lumen/internal/peertest"
 	"lumen/internal/shareddata"
 )
 
@@ -100,7 +101,7 @@ func even(b []byte) []byte {
 // original is not held against us.
 func readsTheSame(t *testing.T, pairs []string) {
 	t.Helper()
-	cmd := program(t, python, "testdata/same.py", "lenient")
+	cmd := peertest.Command(t, python, "testdata/same.py", "lenient")
 	cmd.Stdin = strings.NewReader(strings.Join(pairs, "\n"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Equal(out, fmt.Appendf(nil, "%d pairs are the same\n", len(pairs)/2)) {

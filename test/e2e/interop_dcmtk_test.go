@@ -12,6 +12,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 )
 
 // dcmtkCan lists the transfer syntaxes that DCMTK 3.6.7 can propose.
@@ -202,7 +203,7 @@ func startQR(t *testing.T, s *scene, options ...string) (addr string) {
 		t.Fatal(err)
 	}
 	addr = "127.0.0.1:" + port
-	startProgram(t, program(t, "dcmqrscp", append([]string{"-c", config}, options...)...), addr)
+	startProgram(t, peertest.Command(t, "dcmqrscp", append([]string{"-c", config}, options...)...), addr)
 	return addr
 }
 

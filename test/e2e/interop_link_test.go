@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lumen/dimse"
+	"lumen/internal/peertest"
 )
 
 // manyPDUs is a size of pixels that takes many PDUs.
@@ -187,7 +188,7 @@ func dcmtkAborts(t *testing.T, s *scene) {
 	t.Run("killed_in_a_PDU", func(t *testing.T) {
 		all := stills(t, 1, manyPDUs)
 		r := (&relay{to: s.lumen.dimse, cutAfter: 5, hold: true}).start(t)
-		cmd := program(t, "storescu", dcmtkArgs(r.port, "-R", "-xy", all[0].file)...)
+		cmd := peertest.Command(t, "storescu", dcmtkArgs(r.port, "-R", "-xy", all[0].file)...)
 		killWhenHeld(t, r, cmd)
 		s.lacks(t, all[0].study)
 	})
@@ -195,7 +196,7 @@ func dcmtkAborts(t *testing.T, s *scene) {
 		all := stills(t, 20, manyPDUs)
 		s.put(t, all)
 		r := (&relay{to: s.lumen.dimse, cutAfter: 4, hold: true}).start(t)
-		cmd := program(t, "getscu", dcmtkArgs(r.port, append([]string{"-S", "+B", "-od", t.TempDir(), "+xy"}, options("STUDY", all[0].keys("study_root", "STUDY"))...)...)...)
+		cmd := peertest.Command(t, "getscu", dcmtkArgs(r.port, append([]string{"-S", "+B", "-od", t.TempDir(), "+xy"}, options("STUDY", all[0].keys("study_root", "STUDY"))...)...)...)
 		killWhenHeld(t, r, cmd)
 	})
 	s.survives(t)

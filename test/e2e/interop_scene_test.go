@@ -180,14 +180,6 @@ func accepts(t *testing.T, addr, title, class string) []string {
 	return taken
 }
 
-// program makes the command for a program of another maker. It does not outlive
-// the test.
-func program(t *testing.T, name string, args ...string) *exec.Cmd {
-	t.Helper()
-	needs(t, name)
-	return exec.CommandContext(t.Context(), name, args...)
-}
-
 // startProgram starts a server and waits until it listens. It ends with the test,
 // or when it is killed.
 func startProgram(t *testing.T, cmd *exec.Cmd, addr string) (kill func()) {

@@ -1,6 +1,10 @@
 package e2e_test
 
-import "testing"
+import (
+	"testing"
+
+	"lumen/internal/peertest"
+)
 
 // matrix is what the programs of other makers and we do with each other. A row
 // is an operation; its cells say how each peer asks it of the built node, and
@@ -31,7 +35,7 @@ type column struct{ callsUs, weCall func(*testing.T, *scene) }
 // PEER/DIRECTION/OPERATION, and below that by syntax, model or whatever else is
 // varied: TestInterop/DCMTK/calls_us/store/JPEG_2000.
 func TestInterop(t *testing.T) {
-	needs(t, "storescu", "storescp", "findscu", "movescu", "getscu", "echoscu", "dcmqrscp", "dcmconv", "dcmdump", orthancProgram, python)
+	peertest.Needs(t, "storescu", "storescp", "findscu", "movescu", "getscu", "echoscu", "dcmqrscp", "dcmconv", "dcmdump", orthancProgram, python)
 	for _, peer := range []string{"DCMTK", "Orthanc"} {
 		t.Run(peer, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"lumen/internal/peertest"
 )
 
 // orthancProgram is where Debian puts Orthanc.
@@ -52,7 +54,7 @@ func startOrthanc(t *testing.T, dicomPort string, modalities map[string]string, 
 		t.Fatal(err)
 	}
 	o := &orthanc{http: "http://127.0.0.1:" + httpPort, dicom: "127.0.0.1:" + dicomPort}
-	o.kill = startProgram(t, program(t, orthancProgram, name), "127.0.0.1:"+httpPort) // it opens that of DICOM before
+	o.kill = startProgram(t, peertest.Command(t, orthancProgram, name), "127.0.0.1:"+httpPort) // it opens that of DICOM before
 	return o
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"lumen/internal/peertest"
 	"lumen/store/blob/s3/s3test"
 )
 
@@ -20,7 +21,7 @@ import (
 // files that are pushed, asked for, retrieved, moved and refused are in no byte
 // of the data folder, the bucket, the logs at debug level or the metrics.
 func TestPlantedValuesAreNowhereInClear(t *testing.T) {
-	needs(t, "storescu", "findscu", "movescu", "storescp")
+	peertest.Needs(t, "storescu", "findscu", "movescu", "storescp")
 	t.Run("folder", func(t *testing.T) { t.Parallel(); searchForPlanted(t, "", "") })
 	t.Run("bucket", func(t *testing.T) {
 		t.Parallel()

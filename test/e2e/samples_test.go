@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"lumen/internal/peertest"
 	"lumen/internal/shareddata"
 )
 
@@ -50,7 +51,7 @@ var collection struct {
 // samples sends every valid file of the collection to storescp, once for all tests.
 func samples(t *testing.T) []*sample {
 	t.Helper()
-	needs(t, "storescu", "storescp")
+	peertest.Needs(t, "storescu", "storescp")
 	entries := shareddata.Valid(t)
 	collection.once.Do(func() {
 		ch := make(chan *sample)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"lumen/dicom"
+	"lumen/internal/peertest"
 )
 
 // dcmtkOption is the letter that a transfer syntax has among DCMTK's options:
@@ -227,7 +228,7 @@ func dump(t *testing.T, name string) string {
 // list.
 func sameToPydicom(t *testing.T, pairs []string) {
 	t.Helper()
-	cmd := program(t, python, "testdata/same.py")
+	cmd := peertest.Command(t, python, "testdata/same.py")
 	cmd.Stdin = strings.NewReader(strings.Join(pairs, "\n"))
 	out, err := cmd.CombinedOutput()
 	if want := fmt.Sprintf("%d pairs are the same\n", len(pairs)/2); err != nil || !bytes.Equal(out, []byte(want)) {

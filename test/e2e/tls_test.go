@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lumen/internal/peertest"
 )
 
 // listens returns an entry of the node's addr.json, split.
@@ -55,7 +57,7 @@ aes:
 // What the certificate says decides who it is, and what it may do, over DIMSE
 // and over HTTP.
 func TestCertificatesHaveRights(t *testing.T) {
-	needs(t, "storescu")
+	peertest.Needs(t, "storescu")
 	ca := newAuthority(t)
 	n := secureNode(t, ca)
 	rng := rngFor(t)

@@ -17,13 +17,14 @@ import (
 	"testing"
 	"time"
 
+	"lumen/internal/peertest"
 	"lumen/internal/shareddata"
 )
 
 // An archive that is loaded from files gives the same files back, with a
 // DICOMDIR that DCMTK reads.
 func TestImportedArchiveEqualsItsExport(t *testing.T) {
-	needs(t, "dcmdump", "dciodvfy", python)
+	peertest.Needs(t, "dcmdump", "dciodvfy", python)
 	in := t.TempDir()
 	files := map[string]part10{} // by the SOP Instance UID in the data set
 	studies := map[string]bool{}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lumen/internal/peertest"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // A video of 1 GiB goes in and comes out, by C-MOVE and by WADO-RS, while the
 // node's anonymous memory grows by 32 MiB at most.
 func TestVideoInConstantMemory(t *testing.T) {
-	needs(t, "movescu", "storescp")
+	peertest.Needs(t, "movescu", "storescp")
 	sink := startReceiver(t, "SINK", "--ignore")
 	n := startNode(t, "destinations:\n- {title: SINK, address: \"127.0.0.1:"+sink.port+"\"}\n")
 	n.warmUp(t)
