@@ -39,8 +39,9 @@ crash: ## 50 times kill -9 under load
 fuzz: ## every fuzz target, FUZZTIME=5s each
 	scripts/fuzz
 
-soak: build ## the long runs, written into docs/FIGURES.md: the bench, a million studies, 10 million fuzz executions in SOAK_TIME=7200 s
+soak: build ## the long runs, written into docs/FIGURES.md: the bench, a million studies, SOAK_ATTACK=180 s of attacks, 10 million fuzz executions in SOAK_TIME=7200 s
 	scripts/figures
+	scripts/attack
 	scripts/soak ./dicom
 
 generate: ## the DICOM tables, from DCMTK's dictionary, and those of the conformance statement

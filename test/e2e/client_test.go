@@ -27,6 +27,11 @@ func (n *node) associate(sopClass, transferSyntax string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return associateOver(conn, sopClass, transferSyntax)
+}
+
+// associateOver opens an association on a connection that there is.
+func associateOver(conn net.Conn, sopClass, transferSyntax string) (*client, error) {
 	c := &client{conn: conn, r: bufio.NewReader(conn)}
 	if err := c.negotiate(sopClass, transferSyntax); err != nil {
 		conn.Close()
@@ -43,15 +48,20 @@ func item(kind byte, content ...[]byte) []byte {
 	return append(binary.BigEndian.AppendUint16([]byte{kind, 0}, uint16(len(b))), b...)
 }
 
-// negotiate sends an A-ASSOCIATE-RQ (PS3.8 section 9.3.2) and reads the answer.
-func (c *client) negotiate(sopClass, transferSyntax string) error {
+// requestBody is an A-ASSOCIATE-RQ (PS3.8 section 9.3.2) of one context, without
+// the PDU's header.
+func requestBody(sopClass, transferSyntax string) []byte {
 	body := []byte{0, 1, 0, 0}
 	body = fmt.Appendf(body, "%-16s%-16s", "LUMEN", "E2E")
 	body = append(body, make([]byte, 32)...)
 	body = append(body, item(0x10, []byte("1.2.840.10008.3.1.1.1"))...)
 	body = append(body, item(0x20, []byte{1, 0, 0, 0}, item(0x30, []byte(sopClass)), item(0x40, []byte(transferSyntax)))...)
-	body = append(body, item(0x50, item(0x51, []byte{0, 0, 0x40, 0}), item(0x52, []byte("2.25.1")))...)
-	if _, err := c.conn.Write(pdu(1, body)); err != nil {
+	return append(body, item(0x50, item(0x51, []byte{0, 0, 0x40, 0}), item(0x52, []byte("2.25.1")))...)
+}
+
+// negotiate sends an A-ASSOCIATE-RQ and reads the answer.
+func (c *client) negotiate(sopClass, transferSyntax string) error {
+	if _, err := c.conn.Write(pdu(1, requestBody(sopClass, transferSyntax))); err != nil {
 		return err
 	}
 	kind, answer, err := c.readPDU()

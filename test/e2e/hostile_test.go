@@ -5,124 +5,188 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
-	"testing"
 	"time"
 )
 
-// hostileGrowth is how much anonymous memory an attack may cost.
-const hostileGrowth = 128 << 20
+// attack is what a hostile peer does over one connection after the other, until
+// it is cut or done.
+type attack struct {
+	name  string
+	peers int           // that do it at once
+	every time.Duration // how often each begins anew, at most
+	once  func(context.Context, target)
+}
 
-// Peers that lie, stall and flood harm nobody else: memory stays bounded, and
-// echoes are answered meanwhile.
-func TestHostilePeersHarmNobody(t *testing.T) {
-	n := startNode(t, "")
-	n.warmUp(t)
-	before, err := rssAnon(n.cmd.Process.Pid)
+// target is the node that is attacked, and the address that it sees a hostile
+// peer come from: nobody shuts all others out with connections from one.
+type target struct {
+	addr string // HOST:PORT
+	from net.IP
+}
+
+func (a target) connect(ctx context.Context) (net.Conn, func(), error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: a.from}}
+	conn, err := d.DialContext(ctx, "tcp", a.addr)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	w := n.watchMemory(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
-	defer cancel()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return conn, func() { stop(); conn.Close() }, nil
+}
+
+// raw sends bytes without an association, and waits to be cut.
+func raw(b []byte, wait bool) func(context.Context, target) {
+	return func(ctx context.Context, a target) {
+		conn, end, err := a.connect(ctx)
+		if err != nil {
+			return
+		}
+		defer end()
+		conn.Write(b)
+		if wait {
+			io.Copy(io.Discard, conn)
+		}
+	}
+}
+
+// associated makes an association first.
+func associated(syntax string, do func(*client)) func(context.Context, target) {
+	return func(ctx context.Context, a target) {
+		conn, end, err := a.connect(ctx)
+		if err != nil {
+			return
+		}
+		defer end()
+		if c, err := associateOver(conn, vlEndoscopic, syntax); err == nil {
+			do(c)
+		}
+	}
+}
+
+// message sends what is given as the data set of a C-STORE request.
+func message(syntax string, data func() io.Reader) func(context.Context, target) {
+	return associated(syntax, func(c *client) { c.store(vlEndoscopic, "2.25.666", data()) })
+}
+
+// says sends bytes on an association, and waits to be cut.
+func says(b ...byte) func(context.Context, target) {
+	return associated(jpegBaseline, func(c *client) {
+		c.conn.Write(b)
+		io.Copy(io.Discard, c.conn)
+	})
+}
+
+// slowly sends a byte of b twice a second.
+func slowly(b []byte) func(context.Context, target) {
+	return func(ctx context.Context, a target) {
+		conn, end, err := a.connect(ctx)
+		if err != nil {
+			return
+		}
+		defer end()
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		for i := range b {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if _, err := conn.Write(b[i : i+1]); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// attacks are all of them. The first is 1 000 connections a second.
+func attacks() []attack {
+	deep := bytes.Repeat(append(le(0x0040a730, "SQ"), 0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff), 100_000)
+	bomb := deflated(64 << 20)
+	request := pdu(1, requestBody(vlEndoscopic, explicitLE))
+	abort := []byte{7, 0, 0, 0, 0, 4, 0, 0, 0, 0}
+	return []attack{
+		{"connect, ask and abort", 20, 20 * time.Millisecond, raw(append(bytes.Clone(request), abort...), false)},
+		{"half open", 100, time.Second, raw(nil, true)},
+		{"slowloris", 100, time.Second, slowly(request)},
+		{"a request of 4 GiB", 4, 100 * time.Millisecond, raw([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0}, true)},
+		{"noise", 4, 100 * time.Millisecond, raw(bytes.Repeat([]byte{0x5a}, 4096), true)},
+		{"a PDU of 4 GiB", 4, 100 * time.Millisecond, says(4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0)},
+		{"a PDV of nothing", 4, 100 * time.Millisecond, says(4, 0, 0, 0, 0, 4, 0, 0, 0, 0)},
+		{"endless depth", 4, 100 * time.Millisecond, message(explicitLE, func() io.Reader { return bytes.NewReader(deep) })},
+		{"a deflate bomb", 4, 100 * time.Millisecond, message("1.2.840.10008.1.2.1.99", func() io.Reader { return bytes.NewReader(bomb) })},
+		{"a value of 4 GiB", 4, 100 * time.Millisecond, message(explicitLE, func() io.Reader {
+			return bytes.NewReader([]byte{0x10, 0, 0x10, 0, 'U', 'T', 0, 0, 0xfe, 0xff, 0xff, 0xff, 'x'})
+		})},
+		{"a header without end", 4, 100 * time.Millisecond, message(explicitLE, func() io.Reader { return io.LimitReader(&endless{}, 32<<20) })},
+	}
+}
+
+// attackAll runs all attacks on addr until ctx ends, each peer from an address of
+// its own, and says how often each began.
+func attackAll(ctx context.Context, addr string) (begun map[string]int) {
 	var wg sync.WaitGroup
-	for _, attack := range attacks() {
-		for range 4 {
+	var mu sync.Mutex
+	begun = map[string]int{}
+	address := 0
+	for _, a := range attacks() {
+		for range a.peers {
+			address++
+			from := target{addr, net.IPv4(127, 0, byte(1+address/200), byte(1+address%200))}
 			wg.Go(func() {
-				for ctx.Err() == nil {
-					attack(ctx, n)
-				}
+				times := a.repeat(ctx, from)
+				mu.Lock()
+				defer mu.Unlock()
+				begun[a.name] += times
 			})
 		}
 	}
-	slowest, echoes := time.Duration(0), 0
-	for ctx.Err() == nil {
-		begin := time.Now()
-		out, code := run(t, lumenBinary, "echo", n.dimse)
-		if code != 0 {
-			t.Errorf("echo under attack ends with %d: %s", code, out)
-		}
-		slowest, echoes = max(slowest, time.Since(begin)), echoes+1
-	}
 	wg.Wait()
-	close(w.stop)
-	w.done.Wait()
-	t.Logf("%d echoes, the slowest took %v; anonymous memory %d MiB, at most %d MiB", echoes, slowest, before>>20, w.peak>>20)
-	if echoes == 0 || slowest > 5*time.Second {
-		t.Errorf("%d echoes, the slowest took %v", echoes, slowest)
-	}
-	if w.peak-before > hostileGrowth {
-		t.Errorf("anonymous memory grows by %d MiB", (w.peak-before)>>20)
-	}
-	n.clean()
+	return begun
 }
 
-// attacks are what one connection does, until it is cut or done.
-func attacks() map[string]func(context.Context, *node) {
-	raw := func(b []byte, wait bool) func(context.Context, *node) {
-		return func(ctx context.Context, n *node) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", n.dimse)
-			if err != nil {
-				return
-			}
-			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { conn.Close() })()
-			conn.Write(b)
-			if wait {
-				io.Copy(io.Discard, conn)
-			}
-		}
+// attackedAddr is the environment variable that makes the test binary a program
+// of hostile peers: they attack the address in it until they are killed, or for
+// as long as attackLength says, and print how often each attack began, in JSON.
+const (
+	attackedAddr = "LUMEN_E2E_ATTACK"
+	attackLength = "LUMEN_E2E_ATTACK_LENGTH"
+)
+
+// attackProgram is that program's main.
+func attackProgram() int {
+	length, err := time.ParseDuration(os.Getenv(attackLength))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	// message sends what is given as the data set of a C-STORE request.
-	message := func(syntax string, data func() io.Reader) func(context.Context, *node) {
-		return func(ctx context.Context, n *node) {
-			c, err := n.associate(vlEndoscopic, syntax)
-			if err != nil {
-				return
-			}
-			defer c.abort()
-			defer context.AfterFunc(ctx, c.abort)()
-			c.store(vlEndoscopic, "2.25.666", data())
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), length)
+	defer cancel()
+	if err := json.NewEncoder(os.Stdout).Encode(attackAll(ctx, os.Getenv(attackedAddr))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	// A PDU of 4 GiB on an association.
-	huge := func(ctx context.Context, n *node) {
-		c, err := n.associate(vlEndoscopic, jpegBaseline)
-		if err != nil {
-			return
+	return 0
+}
+
+// repeat attacks until ctx ends, and says how often.
+func (a attack) repeat(ctx context.Context, from target) (times int) {
+	tick := time.NewTicker(a.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return times
+		case <-tick.C:
+			a.once(ctx, from)
+			times++
 		}
-		defer c.abort()
-		defer context.AfterFunc(ctx, c.abort)()
-		c.conn.Write([]byte{4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0})
-		io.Copy(io.Discard, c.conn)
-	}
-	emptyPDV := func(ctx context.Context, n *node) {
-		c, err := n.associate(vlEndoscopic, jpegBaseline)
-		if err != nil {
-			return
-		}
-		defer c.abort()
-		defer context.AfterFunc(ctx, c.abort)()
-		c.conn.Write([]byte{4, 0, 0, 0, 0, 4, 0, 0, 0, 0})
-		io.Copy(io.Discard, c.conn)
-	}
-	deep := bytes.Repeat(append(le(0x0040a730, "SQ"), 0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff), 100_000)
-	bomb := deflated(64 << 20)
-	return map[string]func(context.Context, *node){
-		"a request of 4 GiB": raw([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0}, true),
-		"half open":          raw(nil, true),
-		"connect and abort":  raw([]byte{7, 0, 0, 0, 0, 4, 0, 0, 0, 0}, false),
-		"noise":              raw(bytes.Repeat([]byte{0x5a}, 4096), true),
-		"a PDU of 4 GiB":     huge,
-		"a PDV of nothing":   emptyPDV,
-		"endless depth":      message("1.2.840.10008.1.2.1", func() io.Reader { return bytes.NewReader(deep) }),
-		"a deflate bomb":     message("1.2.840.10008.1.2.1.99", func() io.Reader { return bytes.NewReader(bomb) }),
-		"a value of 4 GiB": message("1.2.840.10008.1.2.1", func() io.Reader {
-			return bytes.NewReader([]byte{0x10, 0, 0x10, 0, 'U', 'T', 0, 0, 0xfe, 0xff, 0xff, 0xff, 'x'})
-		}),
-		"a header without end": message("1.2.840.10008.1.2.1", func() io.Reader { return io.LimitReader(&endless{}, 32<<20) }),
 	}
 }
 

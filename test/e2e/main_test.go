@@ -17,6 +17,9 @@ var lumenBinary = os.Getenv("LUMEN_BINARY")
 // TestMain builds outside, where a network may be needed, and tests inside, where
 // nobody else reaches storescp and Orthanc, which listen on all interfaces.
 func TestMain(m *testing.M) {
+	if os.Getenv(attackedAddr) != "" {
+		os.Exit(attackProgram())
+	}
 	os.Exit(buildAndRun(m))
 }
 

@@ -1,0 +1,168 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lumen/dicom/dict"
+	"lumen/dimse"
+	"lumen/internal/peertest"
+)
+
+const (
+	// attackGrowth is how much anonymous memory an attack may cost.
+	attackGrowth = 128 << 20
+	// attackEcho bounds the 99th percentile of C-ECHO under attack, in the soak.
+	attackEcho = 250 * time.Millisecond
+	// attackPatience is after how many refusals in a row a good peer gives up.
+	attackPatience = 20
+)
+
+// Peers that lie, stall and flood harm nobody else: memory stays bounded, and
+// echoes are answered meanwhile. scripts/attack attacks for SOAK_ATTACK seconds;
+// then echoes are held to attackEcho, too, and a report goes to
+// SOAK_ATTACK_REPORT.
+func TestHostilePeersHarmNobody(t *testing.T) {
+	length, soak := 10*time.Second, os.Getenv("SOAK_ATTACK")
+	if soak != "" {
+		var err error
+		if length, err = time.ParseDuration(soak + "s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := startNode(t, "log: {level: error}\n")
+	n.warmUp(t)
+	memory := n.watchMemory(t)
+	hostile := peertest.Command(t, "nice", "-n", "10", os.Args[0]) // they would compute elsewhere
+	hostile.Env = append(os.Environ(), attackedAddr+"="+n.dimse, attackLength+"="+length.String())
+	hostile.Stderr = os.Stderr
+	out, err := hostile.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hostile.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), length)
+	defer cancel()
+	e := echoUntilEnd(ctx, t, n)
+	var begun map[string]int
+	if err := errors.Join(json.NewDecoder(out).Decode(&begun), hostile.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	close(memory.stop)
+	memory.done.Wait()
+	growth := memory.peak - memory.start
+
+	report := e.report(length, begun, growth)
+	t.Log("\n" + report)
+	if len(e.kept) == 0 || len(e.fresh) == 0 {
+		t.Errorf("%d echoes on a kept association and %d on new ones were answered", len(e.kept), len(e.fresh))
+	}
+	if growth > attackGrowth {
+		t.Errorf("anonymous memory grows by %d MiB", growth>>20)
+	}
+	if soak != "" {
+		if err := os.WriteFile(os.Getenv("SOAK_ATTACK_REPORT"), []byte(report), 0o600); err != nil {
+			t.Error(err)
+		}
+		if p := max(percentile(e.kept, 99), percentile(e.fresh, 99)); p >= attackEcho {
+			t.Errorf("99 %% of the echoes take up to %v, which is not below %v", p, attackEcho)
+		}
+	}
+	n.clean()
+}
+
+// echoTimes are how long a good peer waited for its echoes: on an association
+// that it keeps, and with an association for each, from the connection to the
+// release. Refused is how often a new one was refused before it was accepted:
+// the time of that counts.
+type echoTimes struct {
+	kept, fresh []time.Duration
+	refused     int
+}
+
+// echoUntilEnd echoes until ctx ends, fifty times a second if it can.
+func echoUntilEnd(ctx context.Context, t *testing.T, n *node) (e echoTimes) {
+	t.Helper()
+	kept := dial(t, n.dimse, "LUMEN", dict.UIDVerification)
+	tick := time.NewTicker(40 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if err := kept.Release(context.WithoutCancel(t.Context())); err != nil {
+				t.Error(err)
+			}
+			return e
+		case <-tick.C:
+		}
+		begin := time.Now()
+		if status, err := kept.Echo(t.Context()); err != nil || status != dimse.StatusSuccess {
+			t.Fatalf("echo on the association that is kept: %v, %v", status, err)
+		}
+		e.kept = append(e.kept, time.Since(begin))
+		begin = time.Now()
+		err := freshEcho(t.Context(), n)
+		for tries := 1; err != nil; tries++ {
+			if tries == attackPatience {
+				t.Fatalf("a new association is refused %d times: %v", tries, err)
+			}
+			e.refused++
+			err = freshEcho(t.Context(), n)
+		}
+		e.fresh = append(e.fresh, time.Since(begin))
+	}
+}
+
+// freshEcho echoes on an association of its own.
+func freshEcho(ctx context.Context, n *node) error {
+	c, err := dialer.Dial(ctx, n.dimse, "LUMEN", []dimse.PresentationContext{presentation(dict.UIDVerification, dimse.RoleSCU, explicitLE)})
+	if err != nil {
+		return err
+	}
+	status, err := c.Echo(ctx)
+	if err == nil && status != dimse.StatusSuccess {
+		err = errors.New(status.String())
+	}
+	return errors.Join(err, c.Release(ctx))
+}
+
+// report is a section for docs/FIGURES.md.
+func (e echoTimes) report(length time.Duration, begun map[string]int, growth int64) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| C-ECHO during an attack of %v | echoes | p50 | p99 | slowest |\n|---|---|---|---|---|\n", length)
+	for _, row := range []struct {
+		name  string
+		times []time.Duration
+	}{{"on an association that is kept", e.kept}, {"on one of its own: connect, associate, echo, release", e.fresh}} {
+		fmt.Fprintf(&b, "| %s | %d | %v | %v | %v |\n", row.name, len(row.times), percentile(row.times, 50), percentile(row.times, 99), percentile(row.times, 100))
+	}
+	fmt.Fprintf(&b, "\nNew connections of the good peer were refused or cut %d times before they were accepted. RssAnon grew by %d MiB at most. ", e.refused, growth>>20)
+	fmt.Fprint(&b, "The attacks, by how often one began a second:")
+	for i, name := range slices.Sorted(maps.Keys(begun)) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, " %s %.1f", name, float64(begun[name])/length.Seconds())
+	}
+	b.WriteString(".\n")
+	return b.String()
+}
+
+// percentile is the time within which p of 100 were done.
+func percentile(times []time.Duration, p int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	times = slices.Sorted(slices.Values(times))
+	return times[(len(times)*p+99)/100-1].Round(10 * time.Microsecond)
+}
