@@ -127,7 +127,7 @@ func address(addr string) (local bool, err error) {
 	return ip.Unmap().IsLoopback(), nil
 }
 
-// DestinationTLS is how a destination of C-MOVE is reached with TLS.
+// DestinationTLS is how another node is reached with TLS.
 type DestinationTLS struct {
 	CA          string `yaml:"ca"`          // file with the CAs of the destination: TLS is used
 	Name        string `yaml:"name"`        // in the destination's certificate; empty: the host of its address
@@ -135,7 +135,8 @@ type DestinationTLS struct {
 	Key         string `yaml:"key"`
 }
 
-// Config is what a connection to the destination is made with; nil is plaintext.
+// Config is what a connection to a destination of C-MOVE is made with; nil is
+// plaintext.
 func (t DestinationTLS) Config() (*tls.Config, error) {
 	if t == (DestinationTLS{}) {
 		return nil, nil
@@ -143,11 +144,21 @@ func (t DestinationTLS) Config() (*tls.Config, error) {
 	if t.CA == "" {
 		return nil, errors.New("the CAs of the destination are needed")
 	}
-	pool, err := readPool(t.CA)
-	if err != nil {
-		return nil, err
+	return t.Client()
+}
+
+// Client is what a connection with TLS is made with. Without CA it is the
+// system's that count. The versions and suites are Go's, of which those without
+// forward secrecy are no part.
+func (t DestinationTLS) Client() (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.Name}
+	if t.CA != "" {
+		pool, err := readPool(t.CA)
+		if err != nil {
+			return nil, err
+		}
+		c.RootCAs = pool
 	}
-	c := &tls.Config{RootCAs: pool, ServerName: t.Name}
 	if t.Certificate != "" || t.Key != "" {
 		cert, _, err := TLS{Certificate: t.Certificate, Key: t.Key}.Load()
 		if err != nil {

@@ -33,11 +33,11 @@ func commands() []command {
 		{"keys status", "[--data DIR]", "say where the root key is and whether it was backed up", keysStatus},
 		{"keys backup", "[--data DIR] --recipient AGEKEY... --to FILE|- | --waive", "write the root key, encrypted, for whoever has the other half of an age key", keysBackup},
 		{"keys restore", "[--data DIR] --identity FILE --from FILE|-", "put the root key of a backup into its place", keysRestore},
-		{"echo", "[--as TITLE] [TITLE@]HOST:PORT", "ask a DICOM node whether it is there", echo},
-		{"send", "[--as TITLE] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
-		{"find", "[--as TITLE] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
-		{"move", "[--as TITLE] [--level LEVEL] --to TITLE [TITLE@]HOST:PORT KEYWORD=VALUE...", "have a node send to another one that it knows", moveTo},
-		{"get", "[--as TITLE] [--level LEVEL] --into DIR [TITLE@]HOST:PORT KEYWORD=VALUE...", "fetch from a node, over one association", getFiles},
+		{"echo", "[--as TITLE] [--tls ...] [TITLE@]HOST:PORT", "ask a DICOM node whether it is there", echo},
+		{"send", "[--as TITLE] [--tls ...] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
+		{"find", "[--as TITLE] [--tls ...] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
+		{"move", "[--as TITLE] [--tls ...] [--level LEVEL] --to TITLE [TITLE@]HOST:PORT KEYWORD=VALUE...", "have a node send to another one that it knows", moveTo},
+		{"get", "[--as TITLE] [--tls ...] [--level LEVEL] --into DIR [TITLE@]HOST:PORT KEYWORD=VALUE...", "fetch from a node, over one association", getFiles},
 		{"version", "", "say which lumen this is", version},
 	}
 }
@@ -107,21 +107,29 @@ func (o *options) parse(args []string) (config.Config, error) {
 }
 
 // parseArgs reads args, of which those that are no flags are left over, and
-// then the configuration. Flags may come before and after the others.
+// then the configuration.
 func (o *options) parseArgs(args []string) (cfg config.Config, rest []string, err error) {
-	for {
-		if err := o.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				os.Exit(0)
-			}
-			return cfg, nil, errUsage
-		}
-		if o.NArg() == 0 {
-			break
-		}
-		rest = append(rest, o.Arg(0))
-		args = o.Args()[1:]
+	if rest, err = parseMixed(o.FlagSet, args); err != nil {
+		return cfg, nil, err
 	}
 	cfg, err = config.Load(*o.configFile, o.flags)
 	return cfg, rest, err
+}
+
+// parseMixed reads flags, which may come before and after the other arguments,
+// and returns those.
+func parseMixed(f *flag.FlagSet, args []string) (rest []string, err error) {
+	for {
+		if err := f.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				os.Exit(0)
+			}
+			return nil, errUsage
+		}
+		if f.NArg() == 0 {
+			return rest, nil
+		}
+		rest = append(rest, f.Arg(0))
+		args = f.Args()[1:]
+	}
 }

@@ -4,50 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 	"time"
 
 	"lumen/dicom"
 	"lumen/internal/scu"
 )
-
-// peerOptions are the flags of commands that call another node. The first
-// argument is its address, with its AE title where it wants one: TITLE@HOST:PORT.
-type peerOptions struct {
-	*flag.FlagSet
-	calling *string
-}
-
-func newPeerOptions(name string) peerOptions {
-	o := peerOptions{FlagSet: flag.NewFlagSet("lumen "+name, flag.ContinueOnError)}
-	o.calling = o.String("as", "LUMEN", "our AE `title`")
-	return o
-}
-
-func (o peerOptions) parse(args []string) (scu.Peer, []string, error) {
-	if err := o.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			os.Exit(0)
-		}
-		return scu.Peer{}, nil, errUsage
-	}
-	if o.NArg() == 0 {
-		fmt.Fprintf(os.Stderr, "%s: which peer? [TITLE@]HOST:PORT\n", o.Name())
-		return scu.Peer{}, nil, errUsage
-	}
-	title, addr, found := strings.Cut(o.Arg(0), "@")
-	if !found {
-		title, addr = "ANY-SCP", o.Arg(0)
-	}
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return scu.Peer{}, nil, fmt.Errorf("%q is not [TITLE@]HOST:PORT", o.Arg(0))
-	}
-	return scu.Peer{Address: addr, CalledAE: title, CallingAE: *o.calling}, o.Args()[1:], nil
-}
 
 func echo(ctx context.Context, args []string) error {
 	p, rest, err := newPeerOptions("echo").parse(args)

@@ -2,12 +2,17 @@ package scu
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/dimse/pdu"
 )
 
 // Peer is the node that is called.
@@ -15,15 +20,47 @@ type Peer struct {
 	Address   string // HOST:PORT
 	CalledAE  string
 	CallingAE string
+	TLS       *tls.Config // nil: in clear
+	Identity  Identity
+}
+
+// Identity is the user that a peer is told of (PS3.7 annex D.3.3.7); none when
+// it has no name.
+type Identity struct {
+	User     string
+	Passcode string // "" sends the name alone (type 1), else both (type 2)
+}
+
+// ErrIdentityInClear says that a user identity would cross the network in clear.
+var ErrIdentityInClear = errors.New("a user identity goes over TLS only, or to this machine")
+
+func (i Identity) item() *pdu.UserIdentity {
+	switch {
+	case i.User == "":
+		return nil
+	case i.Passcode == "":
+		return &pdu.UserIdentity{Type: pdu.IdentityUser, Primary: []byte(i.User)}
+	}
+	return &pdu.UserIdentity{Type: pdu.IdentityPasscode, Primary: []byte(i.User), Secondary: []byte(i.Passcode)}
 }
 
 func (p Peer) dial(ctx context.Context, contexts []dimse.PresentationContext) (*dimse.Client, error) {
-	d := dimse.Dialer{CallingAE: p.CallingAE}
+	if p.Identity.User != "" && p.TLS == nil && !local(p.Address) {
+		return nil, ErrIdentityInClear
+	}
+	d := dimse.Dialer{CallingAE: p.CallingAE, TLS: p.TLS, Identity: p.Identity.item()}
 	c, err := d.Dial(ctx, p.Address, p.CalledAE, contexts)
 	if err != nil {
 		return nil, fmt.Errorf("associate with %s: %w", p.Address, err)
 	}
 	return c, nil
+}
+
+// local reports whether an address is on the loopback interface.
+func local(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // queryContext proposes a class in the two syntaxes that every node reads.
