@@ -37,7 +37,7 @@ func commands() []command {
 		{"send", "[--as TITLE] [--tls ...] [TITLE@]HOST:PORT FILE|DIR...", "push DICOM files to a node, as they are", send},
 		{"find", "[--as TITLE] [--tls ...] [--level LEVEL] [TITLE@]HOST:PORT KEYWORD=VALUE...", "query a node; prints a line of DICOM JSON for each match", find},
 		{"move", "[--as TITLE] [--tls ...] [--level LEVEL] --to TITLE [TITLE@]HOST:PORT KEYWORD=VALUE...", "have a node send to another one that it knows", moveTo},
-		{"get", "[--as TITLE] [--tls ...] [--level LEVEL] --into DIR [TITLE@]HOST:PORT KEYWORD=VALUE...", "fetch from a node, over one association", getFiles},
+		{"get", "[--as TITLE] [--tls ...] [--level LEVEL] --into DIR [TITLE@]HOST:PORT KEYWORD=VALUE...", "fetch from a node into files, whatever it has", getFiles},
 		{"version", "", "say which lumen this is", version},
 	}
 }
