@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"time"
 
 	"lumen/internal/scu"
 )
@@ -21,9 +19,9 @@ func moveTo(ctx context.Context, args []string) error {
 	if *to == "" {
 		return errors.New("where to? --to TITLE")
 	}
-	line := &progressLine{}
-	n, err := scu.Move(ctx, p, *to, *level, keys, line.show)
-	return line.end(n, err)
+	m := newMeter()
+	n, err := scu.Move(ctx, p, *to, *level, keys, counts(m))
+	return retrieved(m, n, err)
 }
 
 func getFiles(ctx context.Context, args []string) error {
@@ -37,23 +35,21 @@ func getFiles(ctx context.Context, args []string) error {
 	if *into == "" {
 		return errors.New("into which folder? --into DIR")
 	}
-	line := &progressLine{}
-	n, err := scu.Get(ctx, p, *into, *level, keys, line.show)
-	return line.end(n, err)
+	m := newMeter()
+	n, err := scu.Get(ctx, p, *into, *level, keys, counts(m))
+	return retrieved(m, n, err)
 }
 
-// progressLine says how far a retrieval is, a few times a second.
-type progressLine struct{ last time.Time }
-
-func (l *progressLine) show(n scu.Counts) {
-	if time.Since(l.last) > 200*time.Millisecond {
-		l.last = time.Now()
-		fmt.Fprintf(os.Stderr, "%d done, %d failed, %d to come\n", n.Completed+n.Warning, n.Failed, n.Remaining)
+// counts shows how far a retrieval is.
+func counts(m *meter) func(scu.Counts) {
+	return func(n scu.Counts) {
+		m.show("%d done, %d failed, %d to come", n.Completed+n.Warning, n.Failed, n.Remaining)
 	}
 }
 
-// end prints the outcome. What failed in part failed.
-func (l *progressLine) end(n scu.Counts, err error) error {
+// retrieved prints the outcome. What failed in part failed.
+func retrieved(m *meter, n scu.Counts, err error) error {
+	m.end()
 	fmt.Printf("%d done, %d failed\n", n.Completed+n.Warning, n.Failed)
 	if err == nil && n.Failed > 0 {
 		err = fmt.Errorf("%d of %d were not sent", n.Failed, n.Failed+n.Completed+n.Warning)

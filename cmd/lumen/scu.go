@@ -35,8 +35,8 @@ func send(ctx context.Context, args []string) error {
 		return err
 	}
 	var sent, skipped, failed int
-	var bytes int64
-	begin := time.Now()
+	var bytes, moved int64
+	m, begin := newMeter(), time.Now()
 	err = scu.Send(ctx, p, paths, func(r scu.Result) {
 		switch {
 		case r.Err == nil:
@@ -48,8 +48,13 @@ func send(ctx context.Context, args []string) error {
 		default:
 			failed++
 		}
+		m.end()
 		fmt.Fprintf(os.Stderr, "%s: %v\n", r.File, r.Err)
+	}, func(n int) {
+		moved += int64(n)
+		m.show("%d sent, %.1f MB, %.1f MB/s", sent, float64(moved)/1e6, float64(moved)/1e6/time.Since(begin).Seconds())
 	})
+	m.end()
 	seconds := time.Since(begin).Seconds()
 	fmt.Printf("%d sent, %d not DICOM, %d refused; %.1f MB in %.1f s, %.1f MB/s\n",
 		sent, skipped, failed, float64(bytes)/1e6, seconds, float64(bytes)/1e6/seconds)
@@ -66,7 +71,8 @@ func find(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(os.Stdout)
+	out, watched := bufio.NewWriter(os.Stdout), terminal(os.Stdout)
+	m, n := newMeter(), 0
 	var line []byte
 	err = scu.Find(ctx, p, *level, keys, func(d *dicom.DataSet) error {
 		var err error
@@ -74,7 +80,12 @@ func find(ctx context.Context, args []string) error {
 			return err
 		}
 		_, err = out.Write(append(line, '\n'))
+		if n++; err == nil && watched {
+			return out.Flush()
+		}
+		m.show("%d matches", n)
 		return err
 	})
+	m.end()
 	return errors.Join(err, out.Flush())
 }

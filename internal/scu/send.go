@@ -37,15 +37,17 @@ type kind struct{ class, syntax string }
 type sender struct {
 	peer   Peer
 	report func(Result)
+	moved  func(bytes int)
 	files  []string
 	kinds  map[kind]bool
 }
 
 // Send sends the files and, of folders, all files below, over as few
-// associations as their kinds need. It calls report for each file. The error is
-// nil when every file could be tried, however that went.
-func Send(ctx context.Context, p Peer, paths []string, report func(Result)) error {
-	s := &sender{peer: p, report: report, kinds: map[kind]bool{}}
+// associations as their kinds need. It calls report for each file, and moved with
+// the bytes of data sets as they leave. The error is nil when every file could be
+// tried, however that went.
+func Send(ctx context.Context, p Peer, paths []string, report func(Result), moved func(bytes int)) error {
+	s := &sender{peer: p, report: report, moved: moved, kinds: map[kind]bool{}}
 	for _, path := range paths {
 		err := filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
@@ -93,7 +95,7 @@ func (s *sender) flush(ctx context.Context) error {
 		return err
 	}
 	for _, name := range s.files {
-		r, err := send(ctx, c, name)
+		r, err := s.send(ctx, c, name)
 		if err != nil {
 			c.Abort()
 			return fmt.Errorf("send %s: %w", name, err)
@@ -105,7 +107,7 @@ func (s *sender) flush(ctx context.Context) error {
 }
 
 // send sends one file. The error is the end of the association.
-func send(ctx context.Context, c *dimse.Client, name string) (Result, error) {
+func (s *sender) send(ctx context.Context, c *dimse.Client, name string) (Result, error) {
 	r := Result{File: name}
 	f, meta, data, err := openFile(name)
 	if err != nil {
@@ -117,7 +119,7 @@ func send(ctx context.Context, c *dimse.Client, name string) (Result, error) {
 	if !ok {
 		syntax.UID = meta.TransferSyntaxUID
 	}
-	counted := &counter{Reader: data}
+	counted := &counter{Reader: data, moved: s.moved}
 	r.Status, err = c.Store(ctx, dimse.StoreRequest{
 		SOPClassUID: meta.MediaStorageSOPClassUID, SOPInstanceUID: meta.MediaStorageSOPInstanceUID, TransferSyntax: syntax,
 	}, counted)
@@ -185,11 +187,13 @@ func identify(meta *dicom.FileMeta, data io.Reader) (io.Reader, error) {
 
 type counter struct {
 	io.Reader
-	n int64
+	moved func(int)
+	n     int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
+	c.moved(n)
 	return n, err
 }
