@@ -143,9 +143,11 @@ type AE struct {
 type Destination struct {
 	Title   string         `yaml:"title"`
 	Address string         `yaml:"address"` // HOST:PORT
-	Retries int64          `yaml:"retries"` // of a sub-operation; 0: 2
+	Retries int64          `yaml:"retries"` // of a sub-operation, each on a new association
 	TLS     DestinationTLS `yaml:"tls"`
 }
+
+func (d *Destination) setDefaults() { d.Retries = 2 }
 
 // Default is the configuration of a node that was told nothing.
 func Default() Config {

@@ -231,3 +231,20 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
+
+func TestRetriesOfADestinationCanBeNone(t *testing.T) {
+	c, err := config.Load(write(t, `destinations:
+- {title: NEVER, address: "here:104", retries: 0}
+- {title: FIVE, address: "here:104", retries: 5}
+- {title: DEFAULT, address: "here:104"}
+- {title: NOTHING, address: "here:104", retries: }
+`), config.Flags{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int64{0, 5, 2, 2} {
+		if d := c.Destinations[i]; d.Retries != want {
+			t.Errorf("%s: %d retries, want %d", d.Title, d.Retries, want)
+		}
+	}
+}

@@ -187,6 +187,9 @@ func (d *decoder) sequence(key string, n *yaml.Node, to reflect.Value) {
 	for i, item := range n.Content {
 		inner := fmt.Sprintf("%s[%d]", key, i)
 		d.lines[inner] = item.Line
+		if v, ok := list.Index(i).Addr().Interface().(interface{ setDefaults() }); ok {
+			v.setDefaults()
+		}
 		d.value(inner, item, list.Index(i))
 	}
 	to.Set(list)

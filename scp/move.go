@@ -54,7 +54,7 @@ type courier struct {
 }
 
 const (
-	defaultRetries = 2
+	defaultTries   = 3
 	retryPause     = 500 * time.Millisecond // before the first retry; doubled for each further one
 	releaseTimeout = 5 * time.Second
 )
@@ -73,10 +73,10 @@ func (c *courier) store(ctx context.Context, p *prepared) (dimse.Status, error) 
 	if p.err != nil {
 		return 0, fmt.Errorf("read the object: %w", p.err)
 	}
-	retries := c.to.Retries
-	or(&retries, defaultRetries)
+	tries := c.to.Tries
+	or(&tries, defaultTries)
 	pause := retryPause
-	for try := 0; ; try++ {
+	for try := 1; ; try++ {
 		if c.down != nil {
 			return 0, c.down
 		}
@@ -84,7 +84,7 @@ func (c *courier) store(ctx context.Context, p *prepared) (dimse.Status, error) 
 		if !retryable(err) || ctx.Err() != nil {
 			return status, err
 		}
-		if try == retries {
+		if try == tries {
 			if c.client == nil && errors.Is(err, errDown) {
 				c.down = err
 			}

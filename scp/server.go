@@ -36,7 +36,7 @@ type Journal interface {
 type Destination struct {
 	Address string      // HOST:PORT
 	TLS     *tls.Config // nil: plaintext
-	Retries int         // how often a sub-operation is tried again on a new association; 0 means 2
+	Tries   int         // how often a sub-operation is tried, each time on a new association; 0 means 3
 }
 
 // Config says what the services work on.

@@ -22,6 +22,19 @@ func quirks(aes []config.AE) []scp.Quirks {
 	return list
 }
 
+// destinations are those of C-MOVE, by title.
+func destinations(list []config.Destination) (map[string]scp.Destination, error) {
+	all := map[string]scp.Destination{}
+	for _, d := range list {
+		secure, err := d.TLS.Config()
+		if err != nil {
+			return nil, fmt.Errorf("certificates for a destination: %w", err)
+		}
+		all[d.Title] = scp.Destination{Address: d.Address, TLS: secure, Tries: int(d.Retries) + 1}
+	}
+	return all, nil
+}
+
 // users reads the passcodes, of which only hashes are kept.
 func users(list []config.User) (scp.Users, error) {
 	u := scp.Users{Passcodes: map[string]string{}}

@@ -268,13 +268,9 @@ func (n *node) openWeb(w *web) error {
 
 // dimseServer builds the services of DICOM's own protocol.
 func (n *node) dimseServer() (*scp.Server, error) {
-	destinations := map[string]scp.Destination{}
-	for _, d := range n.config.Destinations {
-		secure, err := d.TLS.Config()
-		if err != nil {
-			return nil, fmt.Errorf("certificates for a destination: %w", err)
-		}
-		destinations[d.Title] = scp.Destination{Address: d.Address, TLS: secure, Retries: int(d.Retries)}
+	destinations, err := destinations(n.config.Destinations)
+	if err != nil {
+		return nil, err
 	}
 	users, err := users(n.config.DIMSE.Users)
 	if err != nil {
