@@ -26,10 +26,10 @@ func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any
 	if err != nil {
 		return nil, s.refuse(ctx, rq, err)
 	}
-	if rq.IdentityResponse, err = s.cfg.Users.check(ctx, rq); err != nil {
+	c := caller{Principal: p}
+	if c.user, err = s.cfg.Users.check(ctx, rq); err != nil {
 		return nil, s.refuse(ctx, rq, err)
 	}
-	c := caller{Principal: p}
 	if entry >= 0 && entry < len(s.cfg.Quirks) {
 		c.Quirks = s.cfg.Quirks[entry]
 	}
@@ -53,10 +53,14 @@ func (s *Server) refuse(ctx context.Context, rq *dimse.AssociateRequest, err err
 func (s *Server) accepted(a *dimse.Association) {
 	s.metrics.associations.Inc()
 	s.metrics.outcomes.WithLabelValues("accepted").Inc()
-	s.post(a, store.EventAssociationAccepted, store.OutcomeSuccess, map[string]string{
+	detail := map[string]string{
 		"called_ae":      a.CalledAE,
 		"implementation": a.ImplementationClassUID + " " + a.ImplementationVersionName,
-	})
+	}
+	if user := callerOf(a).user; user != "" {
+		detail["user"] = user
+	}
+	s.post(a, store.EventAssociationAccepted, store.OutcomeSuccess, detail)
 }
 
 func (s *Server) closed(a *dimse.Association, err error) {

@@ -23,14 +23,15 @@ func TestUserIdentity(t *testing.T) {
 	n := start(t, func(c *scp.Config) {
 		c.Users = scp.Users{
 			Passcodes: map[string]string{"joe": scp.HashPasscode([]byte("secret")), "guest": ""},
-			Verify: func(_ context.Context, id *pdu.UserIdentity) ([]byte, error) {
+			Verify: func(_ context.Context, id *pdu.UserIdentity) (scp.Verified, error) {
 				if string(id.Primary) != "token" {
-					return nil, errors.New("no such token")
+					return scp.Verified{}, errors.New("no such token")
 				}
-				return []byte("ticket"), nil
+				return scp.Verified{User: "jane", Response: []byte("ticket")}, nil
 			},
 		}
 	})
+	var users []string
 	for _, c := range []struct {
 		name string
 		id   *pdu.UserIdentity
@@ -45,6 +46,8 @@ func TestUserIdentity(t *testing.T) {
 		{"unknown name", &pdu.UserIdentity{Type: pdu.IdentityUser, Primary: []byte("jim")}, false},
 		{"unknown name with an empty passcode", &pdu.UserIdentity{Type: pdu.IdentityPasscode, Primary: []byte("jim")}, false},
 		{"token", &pdu.UserIdentity{Type: pdu.IdentityJWT, Primary: []byte("token")}, true},
+		{"ticket", &pdu.UserIdentity{Type: pdu.IdentityKerberos, Primary: []byte("token")}, true},
+		{"assertion", &pdu.UserIdentity{Type: pdu.IdentitySAML, Primary: []byte("token")}, true},
 		{"another token", &pdu.UserIdentity{Type: pdu.IdentityJWT, Primary: []byte("talisman")}, false},
 		{"unknown type", &pdu.UserIdentity{Type: 99, Primary: []byte("joe")}, false},
 	} {
@@ -62,6 +65,14 @@ func TestUserIdentity(t *testing.T) {
 				client.Release(t.Context())
 			}
 		})
+	}
+	for _, e := range n.journal.Events() {
+		if e.Kind == store.EventAssociationAccepted {
+			users = append(users, e.Detail["user"])
+		}
+	}
+	if want := []string{"", "joe", "guest", "jane", "jane", "jane"}; !slices.Equal(users, want) {
+		t.Errorf("the journal says that %q came, want %q", users, want)
 	}
 	for passcode, ok := range map[string]bool{"secret": true, "wrong": false} {
 		out, err := peertest.Command(t, "storescu", "-usr", "joe", "-pwd", passcode, "-rsp", "-aec", "LUMEN", host(n.addr), port(n.addr),

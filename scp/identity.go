@@ -27,8 +27,15 @@ type Users struct {
 	Passcodes map[string]string
 
 	// Verify decides on Kerberos tickets, SAML assertions and JSON web tokens
-	// (types 3 to 5) and returns the server response. Nil refuses them.
-	Verify func(ctx context.Context, id *pdu.UserIdentity) (response []byte, err error)
+	// (types 3 to 5). An error refuses the association; it goes into the log, so
+	// it must not hold any of them. Nil refuses all.
+	Verify func(ctx context.Context, id *pdu.UserIdentity) (Verified, error)
+}
+
+// Verified is what was found out about a user identity.
+type Verified struct {
+	User     string // who it is, for the journal
+	Response []byte // to the peer, if it asked for one (PS3.7 table D.3-15); nil is an empty one
 }
 
 func (u Users) none() bool { return len(u.Passcodes) == 0 && u.Verify == nil }
@@ -38,16 +45,27 @@ var (
 	errIdentity        = errors.New("user identity is not accepted")
 )
 
-// check looks at the identity of a request. The response is nil when there is
-// nothing to respond to.
-func (u Users) check(ctx context.Context, rq *dimse.AssociateRequest) (response []byte, err error) {
+// check looks at the identity of a request and sets its response. The name is
+// "" when there is no identity to look at.
+func (u Users) check(ctx context.Context, rq *dimse.AssociateRequest) (name string, err error) {
 	id := rq.Identity
 	if id == nil || u.none() {
-		return nil, nil
+		return "", nil
 	}
 	if rq.Plaintext && !rq.Remote.Addr().IsLoopback() {
-		return nil, errIdentityInClear
+		return "", errIdentityInClear
 	}
+	v, err := u.verify(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if rq.IdentityResponse = v.Response; v.Response == nil {
+		rq.IdentityResponse = []byte{}
+	}
+	return v.User, nil
+}
+
+func (u Users) verify(ctx context.Context, id *pdu.UserIdentity) (Verified, error) {
 	switch id.Type {
 	case pdu.IdentityUser, pdu.IdentityPasscode:
 		hash, known := u.Passcodes[string(id.Primary)]
@@ -55,17 +73,20 @@ func (u Users) check(ctx context.Context, rq *dimse.AssociateRequest) (response 
 		case id.Type == pdu.IdentityUser && known && hash == "":
 		case id.Type == pdu.IdentityPasscode && samePasscode(hash, id.Secondary) && known:
 		default:
-			return nil, errIdentity
+			return Verified{}, errIdentity
 		}
-		return []byte{}, nil
+		return Verified{User: string(id.Primary)}, nil
+	case pdu.IdentityKerberos, pdu.IdentitySAML, pdu.IdentityJWT:
+		if u.Verify == nil {
+			break
+		}
+		v, err := u.Verify(ctx, id)
+		if err != nil {
+			return Verified{}, fmt.Errorf("%w: %w", errIdentity, err)
+		}
+		return v, nil
 	}
-	if u.Verify == nil {
-		return nil, errIdentity
-	}
-	if response, err = u.Verify(ctx, id); err != nil {
-		return nil, fmt.Errorf("%w: %w", errIdentity, err)
-	}
-	return response, nil
+	return Verified{}, errIdentity
 }
 
 // passcodeRounds costs about 50 ms: enough to make guessing dear, little enough

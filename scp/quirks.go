@@ -33,6 +33,7 @@ const (
 type caller struct {
 	access.Principal
 	Quirks
+	user string // that it identified itself as; "" when it did not
 }
 
 func callerOf(a *dimse.Association) caller {

@@ -63,6 +63,11 @@ aes:
 		t.Errorf("a user in clear: echo ends with %d: %s", code, out)
 	}
 
+	out, _ := n.lumen("audit", "show", "--format", "json")
+	if strings.Count(out, `"user":"joe"`) != 2 || strings.Count(out, `"user":"guest"`) != 1 {
+		t.Error("the journal does not say which users came")
+	}
+
 	rng := rngFor(t)
 	dir := t.TempDir()
 	s := still{Study: "2.25.821", Series: "2.25.821.1", Instance: uid(rng), Name: "Safe^Way", ID: "S1", Size: 50_000}
