@@ -34,6 +34,7 @@ type DIMSE struct {
 	TLS            TLS            `yaml:"tls"`             // BCP 195 profile
 	LegacyTLS      TLS            `yaml:"legacy_tls"`      // the retired AES profile too
 	SOPClasses     []string       `yaml:"sop_classes"`     // UIDs of private classes to store
+	Specialized    bool           `yaml:"specialized"`     // store other classes that peers declare to be kinds of those that are stored
 	Users          []User         `yaml:"users"`           // identities that peers may give
 }
 
@@ -154,7 +155,7 @@ func Default() Config {
 	return Config{
 		Data:            "data",
 		ShutdownTimeout: Duration(30 * time.Second),
-		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN"},
+		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN", Specialized: true},
 		HTTP:            HTTP{Listen: "127.0.0.1:8104"},
 		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, WriteLog: 256 << 20, Bucket: Bucket{
 			Region: "us-east-1", Ack: "spool", HighWater: 64 << 30, Grace: Duration(time.Hour), Workers: 4,

@@ -29,7 +29,8 @@ type Association struct {
 		accepted
 		answered bool
 	}
-	pending *request // a request that arrived while another was served
+	special map[string]*Service // by SOP class, of those that no service lists
+	pending *request            // a request that arrived while another was served
 }
 
 // request is a command that waits to be served.

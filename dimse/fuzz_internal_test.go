@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func fuzzServer() *Server {
 	}
 	return &Server{Services: []Service{
 		{SOPClasses: []string{verification}, Echo: true},
-		{SOPClasses: []string{dict.UIDCTImageStorage},
+		{SOPClasses: []string{dict.UIDCTImageStorage}, ServiceClass: storageService,
 			Store: func(_ context.Context, _ *Association, _ *StoreRequest, r io.Reader) error {
 				_, err := io.Copy(io.Discard, r)
 				return err
@@ -75,8 +76,23 @@ func fuzzRequest() *pdu.AssociateRQ {
 		rq.Contexts = append(rq.Contexts, pdu.ContextRQ{ID: byte(2*i + 1), AbstractSyntax: uid,
 			TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian, dicom.ExplicitVRLittleEndian}})
 	}
+	rq.Contexts = append(rq.Contexts, pdu.ContextRQ{ID: 99, AbstractSyntax: "1.2.3.4", TransferSyntaxes: []string{dicom.ImplicitVRLittleEndian}})
+	rq.User.CommonExtended = []pdu.CommonExtended{{SOPClass: "1.2.3.4", ServiceClass: storageService, Related: []string{"1.2", dict.UIDCTImageStorage}}}
 	rq.User.Roles = []pdu.Role{{SOPClass: dict.UIDCTImageStorage, SCP: true}}
 	return rq
+}
+
+const storageService = "1.2.840.10008.4.2"
+
+// declared reports whether the peer says that a class is a kind of one that is
+// stored.
+func declared(rq *pdu.AssociateRQ, class string) bool {
+	for _, x := range rq.User.CommonExtended {
+		if x.SOPClass == class && x.ServiceClass == storageService && slices.Contains(x.Related, dict.UIDCTImageStorage) {
+			return true
+		}
+	}
+	return false
 }
 
 // FuzzNegotiate holds what every answer to a request must keep to.
@@ -102,6 +118,9 @@ func FuzzNegotiate(f *testing.F) {
 			}
 			if answer.Result != pdu.ContextAccepted {
 				continue
+			}
+			if !slices.Contains(fuzzClasses, c.AbstractSyntax) && !declared(rq, c.AbstractSyntax) {
+				t.Fatalf("context %d of class %q accepted", answer.ID, c.AbstractSyntax)
 			}
 			found := false
 			for _, ts := range c.TransferSyntaxes {

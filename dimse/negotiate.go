@@ -117,6 +117,7 @@ func (a *Association) negotiate(rq *pdu.AssociateRQ, announce int) *pdu.Associat
 	if rq.User.Async != nil {
 		ac.User.Async = &pdu.AsyncOperations{Invoked: 1, Performed: 1}
 	}
+	a.specialize(rq)
 	roles := a.roles(rq, ac)
 	extended := a.extended(rq, ac)
 	for _, c := range rq.Contexts {
@@ -141,9 +142,35 @@ func (a *Association) negotiate(rq *pdu.AssociateRQ, announce int) *pdu.Associat
 	return ac
 }
 
+// specialize notes which classes of common extended negotiation are kinds of one
+// that is served. The item has no answer but that of its contexts.
+func (a *Association) specialize(rq *pdu.AssociateRQ) {
+	for _, x := range rq.User.CommonExtended {
+		for _, general := range x.Related {
+			s := a.server.service(general)
+			if s == nil || s.ServiceClass == "" || s.ServiceClass != x.ServiceClass || !dicom.ValidUID(x.SOPClass) {
+				continue
+			}
+			if a.special == nil {
+				a.special = make(map[string]*Service)
+			}
+			a.special[x.SOPClass] = s
+			break
+		}
+	}
+}
+
+// service returns who serves a SOP class on this association.
+func (a *Association) service(sopClass string) *Service {
+	if s := a.server.service(sopClass); s != nil {
+		return s
+	}
+	return a.special[sopClass]
+}
+
 // choose decides one proposed context.
 func (a *Association) choose(c pdu.ContextRQ) (accepted, pdu.ContextResult) {
-	service := a.server.service(c.AbstractSyntax)
+	service := a.service(c.AbstractSyntax)
 	if service == nil {
 		return accepted{}, pdu.ContextAbstractSyntaxRejected
 	}
@@ -173,7 +200,7 @@ func (a *Association) roles(rq *pdu.AssociateRQ, ac *pdu.AssociateAC) map[string
 	}
 	roles := make(map[string]pdu.Role)
 	for _, r := range rq.User.Roles {
-		service := a.server.service(r.SOPClass)
+		service := a.service(r.SOPClass)
 		if service == nil || roles[r.SOPClass] != (pdu.Role{}) {
 			continue
 		}
@@ -191,7 +218,7 @@ func (a *Association) extended(rq *pdu.AssociateRQ, ac *pdu.AssociateAC) map[str
 	}
 	agreed := make(map[string][]byte)
 	for _, x := range rq.User.Extended {
-		service := a.server.service(x.SOPClass)
+		service := a.service(x.SOPClass)
 		if service == nil || service.Extended == nil || agreed[x.SOPClass] != nil {
 			continue
 		}

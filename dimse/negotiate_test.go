@@ -242,6 +242,49 @@ func TestRolesAndExtendedNegotiation(t *testing.T) {
 	}
 }
 
+// A class that no list has is served when the peer says that it is a kind of one
+// that is, in the service class that takes such classes.
+func TestCommonExtendedNegotiation(t *testing.T) {
+	const private, storage = "1.2.826.0.1.999", "1.2.840.10008.4.2"
+	for _, c := range []struct {
+		name  string
+		takes string // the service class
+		says  pdu.CommonExtended
+		ok    bool
+	}{
+		{"a kind of CT", storage, pdu.CommonExtended{SOPClass: private, ServiceClass: storage, Related: []string{"1.2", ctClass}}, true},
+		{"such kinds are not wanted", "", pdu.CommonExtended{SOPClass: private, ServiceClass: storage, Related: []string{ctClass}}, false},
+		{"no service class at all", "", pdu.CommonExtended{SOPClass: private, Related: []string{ctClass}}, false},
+		{"another service class", storage, pdu.CommonExtended{SOPClass: private, ServiceClass: "1.2.840.10008.4.9", Related: []string{ctClass}}, false},
+		{"a kind of nothing", storage, pdu.CommonExtended{SOPClass: private, ServiceClass: storage}, false},
+		{"a kind of what is not stored", storage, pdu.CommonExtended{SOPClass: private, ServiceClass: storage, Related: []string{findClass}}, false},
+		{"another class", storage, pdu.CommonExtended{SOPClass: "1.2.826.0.1.998", ServiceClass: storage, Related: []string{ctClass}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var ar archive
+			s := ar.server()
+			for i := range s.Services {
+				if s.Services[i].Store != nil {
+					s.Services[i].ServiceClass = c.takes
+				}
+			}
+			ac, _, r := ask(t, serve(t, s), &pdu.AssociateRQ{CalledAE: "LUMEN", CallingAE: "TOWER",
+				Contexts: []pdu.ContextRQ{{ID: 1, AbstractSyntax: private, TransferSyntaxes: plain}},
+				User:     pdu.UserInformation{CommonExtended: []pdu.CommonExtended{c.says}}})
+			if got := ac.Contexts[0].Result == pdu.ContextAccepted; got != c.ok {
+				t.Fatalf("result %d", ac.Contexts[0].Result)
+			}
+			if !c.ok {
+				return
+			}
+			r.write(command(1, commandSet(0x01, private, true, element(0x1000, '1', '.', '2', 0))), data(1, []byte("abcd")))
+			if got := r.status(); got != dimse.StatusSuccess || string(ar.objects["1.2"]) != "abcd" {
+				t.Errorf("C-STORE: %v, %q", got, ar.objects["1.2"])
+			}
+		})
+	}
+}
+
 func TestUserIdentityIsAnsweredOnlyWhenChecked(t *testing.T) {
 	for _, checked := range []bool{false, true} {
 		s := new(archive).server()

@@ -13,6 +13,12 @@ import (
 type Service struct {
 	SOPClasses []string
 
+	// ServiceClass is the UID of the service class that a peer may name in common
+	// extended negotiation (PS3.7 annex D.3.3.6) to have a SOP class served that
+	// is not in any list, but a kind of one in SOPClasses: a private one of its
+	// own, say. Empty: such classes are refused like all unknown ones.
+	ServiceClass string
+
 	// TransferSyntax chooses one of the transfer syntaxes that a peer offers for
 	// a SOP class; "" refuses all of them. Nil means [ChooseTransferSyntax].
 	TransferSyntax func(a *Association, sopClass string, offered []string) string
@@ -112,7 +118,7 @@ type SubOperations struct {
 	FailedUIDs                            []string // SOP Instance UIDs
 }
 
-// find returns the service of a SOP class.
+// service returns the service of a SOP class.
 func (s *Server) service(sopClass string) *Service {
 	s.once.Do(func() {
 		s.classes = make(map[string]*Service)

@@ -28,7 +28,7 @@ func (a *Association) store(ctx context.Context, pc *accepted, c *command, done 
 	var err error
 	// dcmsend of DCMTK 3.6.7 negotiates the class of a file's meta group and
 	// announces that of its data set: where they differ, both must be stored.
-	if c.SOPClass != pc.SOPClass && a.server.service(c.SOPClass) != pc.service {
+	if c.SOPClass != pc.SOPClass && a.service(c.SOPClass) != pc.service {
 		err = &StatusError{Status: StatusSOPClassNotSupported, Comment: "SOP class is not that of the context"}
 	} else {
 		rq := StoreRequest{SOPClassUID: c.SOPClass, SOPInstanceUID: c.SOPInstance, TransferSyntax: pc.TransferSyntax,

@@ -46,6 +46,7 @@ type Config struct {
 	Policy       access.Policy
 	Quirks       []Quirks               // of Policy.AEs, by position; there may be fewer
 	SOPClasses   []string               // that are stored beside those of the dictionary: private ones
+	Specialized  bool                   // classes that peers declare to be kinds of these are stored too
 	Users        Users                  // user identities; none: they are not looked at
 	Destinations map[string]Destination // by AE title
 	Journal      Journal
@@ -108,9 +109,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // services lists what is offered.
 func (s *Server) services() []dimse.Service {
+	storage := dimse.Service{SOPClasses: slices.Concat(dict.StorageSOPClasses(), s.cfg.SOPClasses), Store: s.store, TransferSyntax: chooseSyntax}
+	if s.cfg.Specialized {
+		storage.ServiceClass = dict.UIDStorageServiceClass
+	}
 	return []dimse.Service{
 		{SOPClasses: []string{dict.UIDVerification}, Echo: true},
-		{SOPClasses: slices.Concat(dict.StorageSOPClasses(), s.cfg.SOPClasses), Store: s.store, TransferSyntax: chooseSyntax},
+		storage,
 		{SOPClasses: findClasses(), Find: s.find, Extended: agreeFind},
 		{SOPClasses: moveClasses(), Move: s.move, Extended: agreeRetrieve},
 		{SOPClasses: getClasses(), Get: s.get, Extended: agreeRetrieve},

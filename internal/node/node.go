@@ -277,7 +277,7 @@ func (n *node) dimseServer() (*scp.Server, error) {
 		return nil, err
 	}
 	return scp.New(scp.Config{
-		Quirks: quirks(n.config.AEs), SOPClasses: n.config.DIMSE.SOPClasses, Users: users,
+		Quirks: quirks(n.config.AEs), SOPClasses: n.config.DIMSE.SOPClasses, Specialized: n.config.DIMSE.Specialized, Users: users,
 		AETitle: n.config.DIMSE.AETitle, Archive: n.archive, Policy: n.config.Policy(), Destinations: destinations,
 		Journal: n.tenant, Matches: int(n.config.Limits.Matches), Limits: dimseLimits(n.config.Limits),
 		Logger: n.log, Registerer: n.registry,

@@ -21,19 +21,20 @@ type client struct {
 	id     uint16
 }
 
-// associate opens an association with one presentation context.
-func (n *node) associate(sopClass, transferSyntax string) (*client, error) {
+// associate opens an association with one presentation context, and more user
+// information items.
+func (n *node) associate(sopClass, transferSyntax string, more ...[]byte) (*client, error) {
 	conn, err := net.Dial("tcp", n.dimse)
 	if err != nil {
 		return nil, err
 	}
-	return associateOver(conn, sopClass, transferSyntax)
+	return associateOver(conn, sopClass, transferSyntax, more...)
 }
 
 // associateOver opens an association on a connection that there is.
-func associateOver(conn net.Conn, sopClass, transferSyntax string) (*client, error) {
+func associateOver(conn net.Conn, sopClass, transferSyntax string, more ...[]byte) (*client, error) {
 	c := &client{conn: conn, r: bufio.NewReader(conn)}
-	if err := c.negotiate(sopClass, transferSyntax); err != nil {
+	if err := c.negotiate(sopClass, transferSyntax, more...); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -50,18 +51,18 @@ func item(kind byte, content ...[]byte) []byte {
 
 // requestBody is an A-ASSOCIATE-RQ (PS3.8 section 9.3.2) of one context, without
 // the PDU's header.
-func requestBody(sopClass, transferSyntax string) []byte {
+func requestBody(sopClass, transferSyntax string, more ...[]byte) []byte {
 	body := []byte{0, 1, 0, 0}
 	body = fmt.Appendf(body, "%-16s%-16s", "LUMEN", "E2E")
 	body = append(body, make([]byte, 32)...)
 	body = append(body, item(0x10, []byte("1.2.840.10008.3.1.1.1"))...)
 	body = append(body, item(0x20, []byte{1, 0, 0, 0}, item(0x30, []byte(sopClass)), item(0x40, []byte(transferSyntax)))...)
-	return append(body, item(0x50, item(0x51, []byte{0, 0, 0x40, 0}), item(0x52, []byte("2.25.1")))...)
+	return append(body, item(0x50, item(0x51, []byte{0, 0, 0x40, 0}), item(0x52, []byte("2.25.1")), bytes.Join(more, nil))...)
 }
 
 // negotiate sends an A-ASSOCIATE-RQ and reads the answer.
-func (c *client) negotiate(sopClass, transferSyntax string) error {
-	if _, err := c.conn.Write(pdu(1, requestBody(sopClass, transferSyntax))); err != nil {
+func (c *client) negotiate(sopClass, transferSyntax string, more ...[]byte) error {
+	if _, err := c.conn.Write(pdu(1, requestBody(sopClass, transferSyntax, more...))); err != nil {
 		return err
 	}
 	kind, answer, err := c.readPDU()
