@@ -259,8 +259,8 @@ func (a *Association) dispatch(ctx context.Context, pc *accepted, c *command) er
 		return nil // its operation is over
 	case c.Field&response != 0:
 		return a.link.violation(unexpectedPDV, "a response without a request")
-	case c.Field == cEchoRQ && pc.service.Echo:
-		err = a.echo(pc, c, &done)
+	case c.Field == cEchoRQ && pc.service.Echo != nil:
+		err = a.echo(ctx, pc, c, &done)
 	case c.Field == cStoreRQ && pc.service.Store != nil:
 		err = a.store(ctx, pc, c, &done)
 	case c.Field == cFindRQ && pc.service.Find != nil:

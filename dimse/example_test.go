@@ -22,7 +22,7 @@ func Example() {
 			return nil, nil
 		},
 		Services: []dimse.Service{
-			{SOPClasses: []string{dict.UIDVerification}, Echo: true},
+			{SOPClasses: []string{dict.UIDVerification}, Echo: dimse.Echo},
 			{SOPClasses: dict.StorageSOPClasses(), Store: func(_ context.Context, a *dimse.Association, rq *dimse.StoreRequest, data io.Reader) error {
 				n, err := io.Copy(io.Discard, data) // as it arrives
 				fmt.Printf("%s sent %d bytes in %s\n", a.CallingAE, n, rq.TransferSyntax.Name)

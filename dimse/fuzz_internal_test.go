@@ -46,7 +46,7 @@ func fuzzServer() *Server {
 		return SubOperations{Failed: 1, FailedUIDs: []string{"1.2"}}, nil
 	}
 	return &Server{Services: []Service{
-		{SOPClasses: []string{verification}, Echo: true},
+		{SOPClasses: []string{verification}, Echo: Echo},
 		{SOPClasses: []string{dict.UIDCTImageStorage}, ServiceClass: storageService,
 			Store: func(_ context.Context, _ *Association, _ *StoreRequest, r io.Reader) error {
 				_, err := io.Copy(io.Discard, r)

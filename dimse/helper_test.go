@@ -81,7 +81,7 @@ func (ar *archive) find(_ context.Context, _ *dimse.Association, rq *dimse.FindR
 func (ar *archive) server() *dimse.Server {
 	return &dimse.Server{
 		Services: []dimse.Service{
-			{SOPClasses: []string{dict.UIDVerification}, Echo: true},
+			{SOPClasses: []string{dict.UIDVerification}, Echo: dimse.Echo},
 			{SOPClasses: dict.StorageSOPClasses(), Store: ar.store},
 			{SOPClasses: []string{findClass}, Find: ar.find},
 		},

@@ -357,7 +357,7 @@ func descriptors(t testing.TB) int {
 }
 
 func TestPanicCostsOneAssociation(t *testing.T) {
-	s := &dimse.Server{Services: []dimse.Service{{SOPClasses: []string{dict.UIDVerification}, Echo: true},
+	s := &dimse.Server{Services: []dimse.Service{{SOPClasses: []string{dict.UIDVerification}, Echo: dimse.Echo},
 		{SOPClasses: []string{findClass}, Find: nil, Move: nil}}}
 	s.Services = append(s.Services, dimse.Service{SOPClasses: []string{ctClass}, Store: panicking})
 	addr := serve(t, s)

@@ -28,12 +28,19 @@ type Service struct {
 	// the item is not answered, which the standard reads as unsupported.
 	Extended func(sopClass string, info []byte) []byte
 
-	Echo  bool // C-ECHO is answered
+	Echo  EchoHandler
 	Store StoreHandler
 	Find  FindHandler
 	Move  MoveHandler
 	Get   GetHandler
 }
+
+// EchoHandler answers one C-ECHO: nil with success, an error as of a
+// [StoreHandler].
+type EchoHandler func(ctx context.Context, a *Association) error
+
+// Echo is an [EchoHandler] that answers everybody with success.
+func Echo(context.Context, *Association) error { return nil }
 
 // StoreHandler keeps one object. Data streams the data set as it arrives, in
 // rq.TransferSyntax; it also implements io.WriterTo, which saves a copy. What

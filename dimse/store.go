@@ -8,14 +8,16 @@ import (
 )
 
 // echo answers C-ECHO (PS3.7 section 9.1.5).
-func (a *Association) echo(pc *accepted, c *command, done *measurement) error {
+func (a *Association) echo(ctx context.Context, pc *accepted, c *command, done *measurement) error {
 	if c.HasData { // not allowed, but harmless
 		d := dataReader{link: a.link, id: pc.ID, max: a.link.lim.Object}
 		if err := d.drain(); err != nil {
 			return err
 		}
 	}
-	return a.respond(pc, c, StatusSuccess, "", done)
+	done.err = pc.service.Echo(ctx, a)
+	status, comment := statusOf(done.err)
+	return a.respond(pc, c, status, comment, done)
 }
 
 // store serves C-STORE (PS3.7 section 9.1.1): the handler reads the data set

@@ -116,8 +116,25 @@ func TestWhoMayAssociate(t *testing.T) {
 	if _, err := n.find(t, findStudy, identifier("STUDY")); statusOf(err) != dimse.StatusNotAuthorized {
 		t.Errorf("a tower that may not query: %v", err)
 	}
-	if !slices.Contains(n.journal.Kinds(), store.EventDenied) {
-		t.Error("the denied query is not in the journal")
+	for calling, want := range map[string]dimse.Status{"TOWER": dimse.StatusSuccess, "VIEWER": dimse.StatusNotAuthorized} {
+		d := dimse.Dialer{CallingAE: calling}
+		c, err := d.Dial(t.Context(), n.addr, "LUMEN", []dimse.PresentationContext{{SOPClass: dict.UIDVerification, TransferSyntaxes: plain}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, err := c.Echo(t.Context()); err != nil || status != want {
+			t.Errorf("C-ECHO of %s: %v, %v", calling, status, err)
+		}
+		c.Release(t.Context())
+	}
+	denied := 0
+	for _, e := range n.journal.Events() {
+		if e.Kind == store.EventDenied {
+			denied++
+		}
+	}
+	if denied != 2 {
+		t.Errorf("%d denied requests in the journal, want the query and the echo", denied)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *Server) services() []dimse.Service {
 		storage.ServiceClass = dict.UIDStorageServiceClass
 	}
 	return []dimse.Service{
-		{SOPClasses: []string{dict.UIDVerification}, Echo: true},
+		{SOPClasses: []string{dict.UIDVerification}, Echo: s.echo},
 		storage,
 		{SOPClasses: findClasses(), Find: s.find, Extended: agreeFind},
 		{SOPClasses: moveClasses(), Move: s.move, Extended: agreeRetrieve},

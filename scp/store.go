@@ -4,9 +4,20 @@ import (
 	"context"
 	"io"
 
+	"lumen/access"
 	"lumen/dimse"
 	"lumen/store"
 )
+
+// echo answers those who may ask. The archive has no part in it, so the right is
+// looked at here.
+func (s *Server) echo(_ context.Context, a *dimse.Association) error {
+	if principal(a).Can(access.Echo) {
+		return nil
+	}
+	s.post(a, store.EventDenied, store.OutcomeMinorFailure, map[string]string{"right": access.Echo.String()})
+	return &dimse.StatusError{Status: dimse.StatusNotAuthorized, Comment: "not authorized"}
+}
 
 // store keeps one object. Success is answered only when the archive says that
 // it is durable and journaled; a duplicate and one that goes to quarantine are
