@@ -11,6 +11,7 @@ import (
 type Limits struct {
 	Associations        int64    `yaml:"associations"`          // at once
 	AssociationsPerPeer int64    `yaml:"associations_per_peer"` // at once from one address
+	FailedConnections   int64    `yaml:"failed_connections"`    // of one address in 10 s; further ones are closed at once
 	AssociatePDU        Size     `yaml:"associate_pdu"`
 	DataPDU             Size     `yaml:"data_pdu"`   // that we announce
 	AcceptPDU           Size     `yaml:"accept_pdu"` // that we take from peers that send more
@@ -39,7 +40,7 @@ type Limits struct {
 // DefaultLimits are those of a node that was told nothing.
 func DefaultLimits() Limits {
 	return Limits{
-		Associations: 512, AssociationsPerPeer: 64,
+		Associations: 512, AssociationsPerPeer: 64, FailedConnections: 100,
 		AssociatePDU: 256 << 10, DataPDU: 128 << 10, AcceptPDU: 1 << 20, CommandSet: 16 << 10,
 		ARTIM: Duration(10 * time.Second), Idle: Duration(time.Minute), Stall: Duration(time.Minute),
 		Object: 16 << 30, Header: 4 << 20, Headers: 64 << 20,

@@ -25,6 +25,8 @@ type Association struct {
 	server   *Server
 	link     *link
 	since    time.Time // it has been without an association
+	hurry    bool      // it has laneTime to ask
+	served   bool      // a message was
 	contexts [pdu.MaxContexts]struct {
 		accepted
 		answered bool
@@ -81,7 +83,7 @@ func (a *Association) run(ctx context.Context) {
 		}
 		l.close()
 	}()
-	if err = a.establish(ctx); err != nil {
+	if err = a.establishOrPay(ctx); err != nil {
 		return
 	}
 	established = true
@@ -92,6 +94,28 @@ func (a *Association) run(ctx context.Context) {
 	if errors.Is(err, ErrReleased) {
 		err = nil
 	}
+	if !a.served && s.costOf(err) > 0 {
+		s.throttle.charge(a.Remote.Addr(), l.lim.Failures)
+	}
+}
+
+func (a *Association) establishOrPay(ctx context.Context) (err error) {
+	defer func() {
+		a.server.throttle.settle(a.Remote.Addr(), a.link.lim.Failures, a.hurry, a.server.costOf(err))
+	}()
+	return a.establish(ctx)
+}
+
+// costOf says as how many failed connections the end of one counts.
+func (s *Server) costOf(err error) int {
+	var r *Reject
+	switch {
+	case err == nil, s.closing.Load(), errors.As(err, &r) && r.Result == pdu.RejectedTransient:
+		return 0
+	case r != nil:
+		return max(1, r.Cost)
+	}
+	return 1
 }
 
 // logPanic logs the stack of a panic. Its value may hold anything, so it stays
@@ -108,7 +132,9 @@ var ErrPanic = errors.New("internal error")
 func (a *Association) establish(ctx context.Context) error {
 	s, l := a.server, a.link
 	l.machine.on(evAccepted)
-	l.within(l.lim.ARTIM)
+	if l.within(l.lim.ARTIM); a.hurry {
+		l.within(min(laneTime, l.lim.ARTIM))
+	}
 	l.between = true // ARTIM counts from the connection on, whatever arrives
 	conn, encrypted := l.conn.(*tls.Conn)
 	if encrypted {
@@ -179,7 +205,7 @@ func (a *Association) establish(ctx context.Context) error {
 func (a *Association) refuse(rq *pdu.AssociateRQ, why error) error {
 	var r *Reject
 	if !errors.As(why, &r) {
-		r = &Reject{pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser, Reason: pdu.ReasonUserNone}, why}
+		r = &Reject{AssociateRJ: pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser, Reason: pdu.ReasonUserNone}, Err: why}
 	}
 	a.link.machine.on(evRejectResponse)
 	err := a.link.sendPDU(r.AssociateRJ.Append(nil))
@@ -215,6 +241,10 @@ func (a *Association) serve(ctx context.Context) error {
 				return a.released()
 			}
 			return err
+		}
+		if !a.served {
+			a.served = true
+			a.server.throttle.praise(a.Remote.Addr(), l.lim.Failures)
 		}
 	}
 }

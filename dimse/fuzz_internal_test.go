@@ -147,7 +147,7 @@ func FuzzConversation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ours, theirs := net.Pipe()
 		s := fuzzServer()
-		s.start(t.Context(), ours, Limits{ARTIM: time.Second, Idle: time.Second, Stall: time.Second, Response: time.Second}.orDefaults())
+		s.start(t.Context(), ours, Limits{ARTIM: time.Second, Idle: time.Second, Stall: time.Second, Response: time.Second}.orDefaults(), false)
 		heard := make(chan struct{})
 		go func() {
 			defer close(heard)

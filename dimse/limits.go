@@ -18,6 +18,7 @@ type Limits struct {
 
 	Associations int // at once
 	PerPeer      int // at once from one address
+	Failures     int // connections of one address that may fail within 10 s; past it new ones are closed at once
 	HalfOpen     int // connections without an association, not yet or no more; past it new ones wait, and old ones are closed
 
 	ARTIM      time.Duration // to propose an association, to close after its end (PS3.8 section 9.1.5)
@@ -38,6 +39,7 @@ func DefaultLimits() Limits {
 		Object:       16 << 30,
 		Associations: 512,
 		PerPeer:      64,
+		Failures:     100,
 		HalfOpen:     128,
 		ARTIM:        10 * time.Second,
 		Idle:         60 * time.Second,
@@ -58,6 +60,7 @@ func (l Limits) orDefaults() Limits {
 	or(&l.Object, d.Object)
 	or(&l.Associations, d.Associations)
 	or(&l.PerPeer, d.PerPeer)
+	or(&l.Failures, d.Failures)
 	or(&l.HalfOpen, d.HalfOpen)
 	or(&l.ARTIM, d.ARTIM)
 	or(&l.Idle, d.Idle)

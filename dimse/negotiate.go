@@ -38,6 +38,10 @@ type AssociateRequest struct {
 type Reject struct {
 	pdu.AssociateRJ
 	Err error // why, for the log; may be nil
+
+	// Cost is how many failed connections this counts as where the address has
+	// many (see [Limits]); 0 means 1. A transient rejection counts as none.
+	Cost int
 }
 
 func (r *Reject) Error() string {
@@ -51,20 +55,20 @@ func (r *Reject) Error() string {
 func (r *Reject) Unwrap() error { return r.Err }
 
 func reject(result pdu.Result, source pdu.Source, reason pdu.Reason, why string) *Reject {
-	return &Reject{pdu.AssociateRJ{Result: result, Source: source, Reason: reason}, errors.New(why)}
+	return &Reject{AssociateRJ: pdu.AssociateRJ{Result: result, Source: source, Reason: reason}, Err: errors.New(why)}
 }
 
 // RejectCallingAE refuses a peer whose title, address or identity is not
 // accepted.
 func RejectCallingAE(err error) *Reject {
-	return &Reject{pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser,
-		Reason: pdu.ReasonCallingAENotRecognized}, err}
+	return &Reject{AssociateRJ: pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser,
+		Reason: pdu.ReasonCallingAENotRecognized}, Err: err}
 }
 
 // RejectCalledAE refuses a peer that asks for another title than ours.
 func RejectCalledAE(err error) *Reject {
-	return &Reject{pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser,
-		Reason: pdu.ReasonCalledAENotRecognized}, err}
+	return &Reject{AssociateRJ: pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser,
+		Reason: pdu.ReasonCalledAENotRecognized}, Err: err}
 }
 
 var (

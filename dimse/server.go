@@ -40,6 +40,7 @@ type Server struct {
 	peers     map[netip.Addr]int
 	admitted  map[*Association]bool
 	room      chan struct{} // signalled when halfOpen gets shorter
+	throttle  throttle
 	wg        sync.WaitGroup
 }
 
@@ -48,6 +49,9 @@ type Server struct {
 type Events struct {
 	Accepted func(a *Association)
 	Rejected func(rq *AssociateRequest, why *Reject)
+	// Refused is called for a connection that was closed unread because too many
+	// of its address had failed, in the goroutine that accepts.
+	Refused func(remote netip.AddrPort)
 	// Closed is called once for each Accepted; err is nil after an orderly
 	// release, and an *AbortError when the peer aborted.
 	Closed  func(a *Association, err error)
@@ -93,7 +97,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			return fmt.Errorf("accept: %w", err)
 		}
-		s.start(ctx, conn, lim)
+		if ok, hurry := s.throttle.admit(remote(conn).Addr(), lim.Failures); ok {
+			s.start(ctx, conn, lim, hurry)
+			continue
+		}
+		conn.Close()
+		if s.Events.Refused != nil {
+			s.Events.Refused(remote(conn))
+		}
 	}
 }
 
@@ -101,8 +112,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 const acceptPause = 50 * time.Millisecond
 
 // start makes the association of a new connection and its goroutine.
-func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits) {
-	a := &Association{ID: newID(), server: s, Remote: remote(conn), since: time.Now()}
+func (s *Server) start(ctx context.Context, conn net.Conn, lim Limits, hurry bool) {
+	a := &Association{ID: newID(), server: s, Remote: remote(conn), since: time.Now(), hurry: hurry}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing.Load() {

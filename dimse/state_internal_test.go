@@ -189,7 +189,7 @@ func TestARTIM(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
 				s := &Server{}
-				s.start(t.Context(), ours, Limits{}.orDefaults())
+				s.start(t.Context(), ours, Limits{}.orDefaults(), false)
 				start := time.Now()
 				if c.send != nil {
 					theirs.Write(c.send)

@@ -24,11 +24,11 @@ func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any
 	}
 	p, entry, err := s.cfg.Policy.ForAE(rq.CallingAE, access.Peer{Addr: rq.Remote.Addr(), Certificate: rq.Certificate})
 	if err != nil {
-		return nil, s.refuse(ctx, rq, err)
+		return nil, dimse.RejectCallingAE(err)
 	}
 	c := caller{Principal: p}
 	if c.user, err = s.cfg.Users.check(ctx, rq); err != nil {
-		return nil, s.refuse(ctx, rq, err)
+		return nil, refuseIdentity(ctx, err)
 	}
 	if entry >= 0 && entry < len(s.cfg.Quirks) {
 		c.Quirks = s.cfg.Quirks[entry]
@@ -37,17 +37,21 @@ func (s *Server) associate(ctx context.Context, rq *dimse.AssociateRequest) (any
 	return c, nil
 }
 
-// refuse turns a peer away. One that does not stop trying waits for it: that
-// holds one of the associations that it may have, so it cannot guess titles and
-// passcodes faster than those limits allow.
-func (s *Server) refuse(ctx context.Context, rq *dimse.AssociateRequest, err error) error {
-	if s.rejected.often(rq.Remote.Addr()) {
-		select {
-		case <-time.After(rejectionPause):
-		case <-ctx.Done():
-		}
+// What guessing a passcode costs: time, and as much as so many connections that
+// fail otherwise.
+const (
+	identityPause = time.Second
+	identityCost  = 10
+)
+
+func refuseIdentity(ctx context.Context, err error) error {
+	select {
+	case <-time.After(identityPause):
+	case <-ctx.Done():
 	}
-	return dimse.RejectCallingAE(err)
+	r := dimse.RejectCallingAE(err)
+	r.Cost = identityCost
+	return r
 }
 
 func (s *Server) accepted(a *dimse.Association) {
@@ -103,6 +107,14 @@ func (s *Server) reject(rq *dimse.AssociateRequest, why *dimse.Reject) {
 	s.rejected.add(rq, why)
 }
 
+var errTooManyFailures = errors.New("too many connections of this address have failed")
+
+// refused is told of connections that were closed before they said anything.
+func (s *Server) refused(remote netip.AddrPort) {
+	s.metrics.outcomes.WithLabelValues("refused").Inc()
+	s.rejected.add(&dimse.AssociateRequest{Remote: remote}, errTooManyFailures)
+}
+
 // rejections journals refused associations in aggregate: a peer that tries in a
 // loop costs one record a minute for each reason.
 type rejections struct {
@@ -111,8 +123,6 @@ type rejections struct {
 
 	mu    sync.Mutex
 	again map[rejection]*repeated
-	peers map[netip.Addr]int // rejections by address since begun
-	begun time.Time
 }
 
 type rejection struct{ peer, reason string }
@@ -126,26 +136,10 @@ type repeated struct {
 
 const (
 	rejectionWindow = time.Minute
-	rejectionBurst  = 30 // of one address in a window, before the next ones wait
-	rejectionPause  = time.Second
 	maxRejections   = 1024 // kinds told apart at once; those past it share one
 )
 
-// often counts a rejection and reports whether there were many from addr.
-func (r *rejections) often(addr netip.Addr) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := time.Now(); r.peers == nil || now.Sub(r.begun) > rejectionWindow {
-		r.peers, r.begun = make(map[netip.Addr]int), now
-	}
-	if _, known := r.peers[addr]; !known && len(r.peers) >= maxRejections {
-		return true
-	}
-	r.peers[addr]++
-	return r.peers[addr] > rejectionBurst
-}
-
-func (r *rejections) add(rq *dimse.AssociateRequest, why *dimse.Reject) {
+func (r *rejections) add(rq *dimse.AssociateRequest, why error) {
 	key := rejection{rq.Remote.Addr().String(), why.Error()}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -210,6 +211,24 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 	for _, never := range []string{"TOWER", "1.2.", "P0", "Doe"} {
 		if strings.Contains(text.String(), never) {
 			t.Errorf("%s is in a metric", never)
+		}
+	}
+}
+
+// Whoever guesses identities waits for each answer, others do not.
+func TestGuessingIdentitiesTakesTime(t *testing.T) {
+	n := start(t, func(c *scp.Config) {
+		c.Users = scp.Users{Passcodes: map[string]string{"guest": ""}}
+	})
+	for name, slow := range map[string]bool{"guest": false, "guess": true} { // no passcode: to hash one takes time too
+		d := dimse.Dialer{CallingAE: "TOWER", Identity: &pdu.UserIdentity{Type: pdu.IdentityUser, Primary: []byte(name)}}
+		begin := time.Now()
+		c, err := d.Dial(t.Context(), n.addr, "LUMEN", []dimse.PresentationContext{{SOPClass: ctClass, TransferSyntaxes: plain}})
+		if took := time.Since(begin); slow != (err != nil) || slow != (took > time.Second) {
+			t.Errorf("%q takes %v, %v", name, took, err)
+		}
+		if err == nil {
+			c.Release(t.Context())
 		}
 	}
 }

@@ -21,7 +21,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		associations: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lumen_scp_associations",
 			Help: "Associations that are open."}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "lumen_scp_association_events_total",
-			Help: "Associations accepted, rejected, released and aborted."}, []string{"outcome"}),
+			Help: "Associations accepted, rejected, released and aborted, and connections refused unread."}, []string{"outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "lumen_scp_operation_seconds",
 			Help:    "Time from a request to its final response.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18)}, []string{"operation", "status"}),

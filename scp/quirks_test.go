@@ -3,7 +3,6 @@ package scp_test
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"lumen/access"
 	"lumen/dicom"
@@ -76,28 +75,5 @@ func TestPrivateClassIsStored(t *testing.T) {
 	c := n.dial(t, "1.2.826.0.1.999")
 	if status, err := c.Store(t.Context(), announce(d), bytes.NewReader(encode(t, d))); err != nil || status != 0 {
 		t.Errorf("%v, %v", status, err)
-	}
-}
-
-// A peer that is rejected again and again has to wait, others have not.
-func TestRejectionsAreSlowedDown(t *testing.T) {
-	n := quirky(t, scp.Quirks{})
-	stranger := dimse.Dialer{CallingAE: "STRANGER"}
-	contexts := []dimse.PresentationContext{{SOPClass: ctClass, TransferSyntaxes: plain}}
-	var last time.Duration
-	for range 31 {
-		begin := time.Now()
-		if _, err := stranger.Dial(t.Context(), n.addr, "LUMEN", contexts); err == nil {
-			t.Fatal("a stranger is accepted")
-		}
-		last = time.Since(begin)
-	}
-	if last < time.Second {
-		t.Errorf("the 31st rejection took %v", last)
-	}
-	begin := time.Now()
-	n.dial(t, ctClass)
-	if d := time.Since(begin); d > time.Second {
-		t.Errorf("one that is welcome waits %v", d)
 	}
 }

@@ -90,6 +90,7 @@ func New(cfg Config) (*Server, error) {
 		Events: dimse.Events{
 			Accepted: s.accepted,
 			Rejected: s.reject,
+			Refused:  s.refused,
 			Closed:   s.closed,
 			Message:  s.message,
 		},

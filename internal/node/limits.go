@@ -16,7 +16,7 @@ const stallRate = 1 << 10
 func dimseLimits(l config.Limits) dimse.Limits {
 	return dimse.Limits{
 		AssociatePDU: int(l.AssociatePDU), DataPDU: int(l.DataPDU), AcceptPDU: int(l.AcceptPDU), Command: int(l.CommandSet),
-		Object: int64(l.Object), Associations: int(l.Associations), PerPeer: int(l.AssociationsPerPeer),
+		Object: int64(l.Object), Associations: int(l.Associations), PerPeer: int(l.AssociationsPerPeer), Failures: int(l.FailedConnections),
 		ARTIM: time.Duration(l.ARTIM), Idle: time.Duration(l.Idle),
 		Stall: time.Duration(l.Stall), StallBytes: max(1, int(time.Duration(l.Stall).Seconds()*stallRate)),
 	}

@@ -98,6 +98,7 @@ func limits(b *bytes.Buffer) {
 		{"implementation version name", dicom.ImplementationVersionName},
 		{"maximum length of P-DATA-TF that is announced", fmt.Sprint(d.DataPDU)},
 		{"associations at once, of one address", fmt.Sprintf("%d, %d", d.Associations, d.PerPeer)},
+		{"failed connections of one address in 10 s, past which more are closed unread (not on the loopback interface)", fmt.Sprint(d.Failures)},
 		{"presentation contexts in a request", fmt.Sprint(dimse.MaxContexts)},
 		{"ARTIM timer", d.ARTIM.String()},
 		{"wait for the next message", d.Idle.String()},
