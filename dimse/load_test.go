@@ -34,8 +34,10 @@ func TestFullHouse(t *testing.T) {
 	}
 	r := connect(t, addr)
 	r.write((&pdu.AssociateRQ{CalledAE: "LUMEN", CallingAE: "ONE MORE"}).Append(nil))
-	if kind, _ := r.read(); kind != pdu.TypeAssociateRJ {
-		t.Errorf("association 513: %v", kind)
+	kind, body := r.read()
+	if rj, _ := pdu.ParseAssociateRJ(body); kind != pdu.TypeAssociateRJ || rj != (pdu.AssociateRJ{Result: pdu.RejectedTransient,
+		Source: pdu.SourcePresentation, Reason: pdu.ReasonLimitExceeded}) {
+		t.Errorf("association 513: %v %+v", kind, rj)
 	}
 	still := make([]byte, 220<<10)
 	var wg sync.WaitGroup
