@@ -2,6 +2,7 @@ package dimse
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,7 @@ type link struct {
 
 	wmu     sync.Mutex
 	out     []byte // the write being made
+	pieces  bool   // it goes out in pieces: a TLS connection does not survive a write that runs out of time
 	maxSend int    // longest P-DATA-TF body that the peer takes
 	gone    bool   // a write failed or an abort was sent: nothing more can be sent
 }
@@ -77,6 +79,7 @@ type link struct {
 func newLink(conn net.Conn, lim Limits, acceptor bool) *link {
 	l := &link{conn: conn, lim: lim, machine: machine{state: staIdle, acceptor: acceptor}, maxSend: 16 << 10}
 	l.rearm = tuneConn(conn)
+	_, l.pieces = conn.(*tls.Conn)
 	l.in = buffers.Get().(*bufio.Reader)
 	l.in.Reset(source{l})
 	return l

@@ -34,13 +34,18 @@ func (l *link) flush() error {
 	if l.gone {
 		return ErrClosed
 	}
-	for {
-		l.conn.SetWriteDeadline(time.Now().Add(l.lim.Stall))
-		n, err := l.conn.Write(b)
-		if err == nil {
-			return nil
+	for len(b) > 0 {
+		piece := b
+		if l.pieces { // each has its own time
+			piece = b[:min(len(b), l.lim.StallBytes)]
 		}
-		if b = b[n:]; errors.Is(err, os.ErrDeadlineExceeded) {
+		l.conn.SetWriteDeadline(time.Now().Add(l.lim.Stall))
+		n, err := l.conn.Write(piece)
+		b = b[n:]
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if n >= l.lim.StallBytes {
 				continue // slow, but it moves
 			}
@@ -51,6 +56,7 @@ func (l *link) flush() error {
 		l.gone = true
 		return err
 	}
+	return nil
 }
 
 // send writes one message without or with a small data set, in one write.
