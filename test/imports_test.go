@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/loopback":   {},
 	"internal/media":      {"dicom", "dicom/dict"},
 	"internal/node":       {"*"},
-	"internal/scu":        {"dicom", "dicom/dict", "dimse"},
+	"internal/scu":        {"dicom", "dicom/dict", "dimse", "dimse/pdu"},
 	"internal/shareddata": {},
 	"internal/transfer":   {"dicom", "dicom/dict", "internal/durable", "internal/media", "internal/node"},
 	"scp":                 {"access", "dicom", "dicom/dict", "dimse", "dimse/pdu", "store"},

@@ -70,7 +70,7 @@ func TestAThousandAbortsASecond(t *testing.T) {
 	if echoes < 10 || slowest > 5*time.Second {
 		t.Errorf("%d echoes, the slowest took %v", echoes, slowest)
 	}
-	if growth := w.peak - w.start; growth > hostileGrowth {
+	if growth := w.peak - w.start; growth > attackGrowth {
 		t.Errorf("anonymous memory grows by %d MiB", growth>>20)
 	}
 	n.clean()
@@ -139,7 +139,7 @@ func TestFullHouse(t *testing.T) {
 	close(w.stop)
 	w.done.Wait()
 	t.Logf("anonymous memory %d MiB, at most %d MiB", w.start>>20, w.peak>>20)
-	if growth := w.peak - w.start; growth > hostileGrowth {
+	if growth := w.peak - w.start; growth > attackGrowth {
 		t.Errorf("anonymous memory grows by %d MiB", growth>>20)
 	}
 	house[all-1].abort()
