@@ -256,7 +256,7 @@ func (c *Client) Store(ctx context.Context, rq StoreRequest, data io.Reader) (St
 		}
 		cmd := command{Field: cStoreRQ, MessageID: c.nextID(), SOPClass: rq.SOPClassUID, SOPInstance: rq.SOPInstanceUID,
 			Priority: rq.Priority, OriginAE: rq.MoveOriginator.AE, OriginID: rq.MoveOriginator.MessageID}
-		if _, err := c.link.sendStream(pc.ID, &cmd, evenly(data, pc.TransferSyntax)); err != nil {
+		if _, err := c.link.sendStream(pc.ID, &cmd, data); err != nil {
 			return err
 		}
 		return c.response(&cmd, &reply, c.link.lim.Response)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"lumen/dicom"
 	"lumen/dimse/pdu"
 )
 
@@ -98,7 +97,10 @@ func (e *SourceError) Error() string { return "read the object to send: " + e.Er
 func (e *SourceError) Unwrap() error { return e.Err }
 
 // sendStream writes a message whose data set comes from r, in writes of up to
-// sendBuffer bytes, and returns how many bytes r gave.
+// sendBuffer bytes, and returns how many bytes r gave. A data set of odd length
+// gets a byte of zero at its end: a deflate stream is to be padded so (PS3.5
+// section A.5), others are malformed, and peers, DCMTK 3.6.7 among them, abort at
+// a fragment of odd length (PS3.8 annex E).
 func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error) {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
@@ -142,46 +144,16 @@ func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error
 			}
 			return sent, &SourceError{Err: err, Aborted: begun}
 		}
+		if last && size%2 == 1 {
+			l.out = append(l.out, 0)
+			size++
+		}
 		pdu.PutDataLength(l.out[head:], size)
 		if last {
 			l.out[head+pdu.DataHeaderSize-1] = pdu.FlagLast
 			return sent, l.flush()
 		}
 	}
-}
-
-// evenly gives a deflated data set a byte of zero at its end where it has an odd
-// length (PS3.5 section A.5): peers abort at fragments of odd length (PS3.8 annex
-// E). Other data sets have an even length, or are sent as they are.
-func evenly(data io.Reader, ts dicom.TransferSyntax) io.Reader {
-	if !ts.Deflated {
-		return data
-	}
-	l := &length{Reader: data}
-	return io.MultiReader(l, padding{l})
-}
-
-// length knows whether it has given an odd number of bytes.
-type length struct {
-	io.Reader
-	odd bool
-}
-
-func (l *length) Read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
-	l.odd = l.odd != (n%2 == 1)
-	return n, err
-}
-
-// padding is what comes after an odd number of bytes.
-type padding struct{ after *length }
-
-func (p padding) Read(b []byte) (int, error) {
-	if !p.after.odd || len(b) == 0 {
-		return 0, io.EOF
-	}
-	p.after.odd, b[0] = false, 0
-	return 1, nil
 }
 
 // sendPDU writes a PDU that is no data.

@@ -133,7 +133,7 @@ func (w *watcher) subStore(bytes *int64) SubStore {
 		messageID++
 		c := command{Field: cStoreRQ, MessageID: messageID, SOPClass: rq.SOPClassUID, SOPInstance: rq.SOPInstanceUID,
 			Priority: rq.Priority}
-		n, err := w.a.link.sendStream(pc.ID, &c, evenly(data, pc.TransferSyntax))
+		n, err := w.a.link.sendStream(pc.ID, &c, data)
 		*bytes += n
 		if err != nil {
 			return 0, err

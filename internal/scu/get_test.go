@@ -22,7 +22,7 @@ import (
 const (
 	findClass = dict.UIDStudyRootQueryRetrieveInformationModelFind
 	getClass  = dict.UIDStudyRootQueryRetrieveInformationModelGet
-	study     = "1.2.3"
+	study     = "1.2.34"
 )
 
 // object is what a peer has.
