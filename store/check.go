@@ -2,13 +2,12 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
+	"lumen/dicom"
 	"lumen/store/seal"
 )
 
@@ -106,7 +105,7 @@ func (c *checker) row(ctx context.Context, row Row) error {
 		return err
 	}
 	if record.SOPInstanceUID != row.SOPInstanceUID || record.SeriesInstanceUID != row.SeriesInstanceUID ||
-		record.StudyInstanceUID != row.StudyInstanceUID || record.SHA256 != row.SHA256 || record.Digest != row.Digest ||
+		record.StudyInstanceUID != row.StudyInstanceUID || record.Digest != row.Digest ||
 		record.plainSize() != row.plainSize() {
 		return errRow
 	}
@@ -128,14 +127,17 @@ func (c *checker) blob(ctx context.Context, ref BlobRef, size int64) (Record, er
 	if err != nil {
 		return record, damaged(err)
 	}
-	sum := sha256.New()
-	n, err := io.Copy(sum, r)
-	c.report.Bytes += n
+	ts, ok := dicom.LookupTransferSyntax(record.TransferSyntaxUID)
+	if !ok {
+		return record, errors.Join(fmt.Errorf("%w: unknown transfer syntax", ErrCorrupt), r.Close())
+	}
+	scan, err := dicom.ScanDataSet(r, ts, c.archive.limits.DICOM)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return record, damaged(err)
 	}
-	if n != record.Size || [32]byte(sum.Sum(nil)) != record.SHA256 {
-		return record, fmt.Errorf("%w: the data set's hash is not the one taken when it came in", ErrCorrupt)
+	c.report.Bytes += scan.Size
+	if scan.Size != record.Size || scan.Digest != record.Digest {
+		return record, fmt.Errorf("%w: the data set's content digest is not the one taken when it came in", ErrCorrupt)
 	}
 	return record, nil
 }

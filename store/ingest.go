@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -160,8 +159,7 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 		return err
 	}
 
-	hash := sha256.New()
-	t := &tee{src: io.MultiReader(w.head.bytes(), w.src), sealed: sealed, hash: hash}
+	t := &tee{src: io.MultiReader(w.head.bytes(), w.src), sealed: sealed}
 	scan, err := dicom.ScanDataSet(t, w.in.TransferSyntax, w.head.limits)
 	switch {
 	case t.err != nil:
@@ -185,7 +183,6 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 		// Stored all the same: the bytes are what was sent. Frames cannot be asked for.
 		r.Frames = dicom.FrameTable{}
 	}
-	hash.Sum(r.SHA256[:0])
 	r.Digest = scan.Digest
 	r.Received = w.archive.clock.Now().UTC().Round(0)
 	r.Sequence = w.archive.sequence.next(r.Received)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 	"sync"
@@ -264,7 +263,6 @@ func (s *source) Read(b []byte) (int, error) {
 type tee struct {
 	src    io.Reader
 	sealed io.Writer
-	hash   hash.Hash
 	n      int64
 	err    error // of sealed, sticky
 }
@@ -275,7 +273,6 @@ func (t *tee) Read(b []byte) (int, error) {
 	}
 	n, err := t.src.Read(b)
 	t.n += int64(n)
-	t.hash.Write(b[:n])
 	if _, t.err = t.sealed.Write(b[:n]); t.err != nil {
 		return 0, t.err
 	}

@@ -36,8 +36,7 @@ type Record struct {
 	Frames       dicom.FrameTable
 	FramesInBlob bool
 
-	SHA256 [32]byte // of the data set as received
-	Digest [32]byte // of its content: token stream without group lengths, VRs and delimitation
+	Digest [32]byte // of the content: token stream without group lengths, VRs and delimitation
 
 	Received  time.Time  // when the last byte was there, UTC
 	Sequence  uint64     // order of ingest within the tenant; later is larger

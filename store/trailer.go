@@ -17,8 +17,9 @@ const (
 	sectionAttributes = 3 // index attributes, Explicit VR Little Endian
 	sectionFrames     = 4 // dicom.FrameTable
 	sectionFramesRef  = 5 // empty: the frame table is in the blob's trailer
-	sectionDigests    = 6 // SHA-256, content digest
+	sectionDigests    = 6 // SHA-256 of the data set, content digest: written until there was section 8
 	sectionOrigin     = 7 // received, sequence, source, calling AE, principal
+	sectionDigest     = 8 // content digest
 )
 
 const (
@@ -72,8 +73,7 @@ func (r *Record) AppendBinary(b []byte) ([]byte, error) {
 		endSection(b, at)
 	}
 
-	b, at = beginSection(b, sectionDigests)
-	b = append(b, r.SHA256[:]...)
+	b, at = beginSection(b, sectionDigest)
 	b = append(b, r.Digest[:]...)
 	endSection(b, at)
 
@@ -109,8 +109,8 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 		}
 		b = b[n:]
 	}
-	const required = 1<<sectionIdentity | 1<<sectionLayout | 1<<sectionDigests | 1<<sectionOrigin
-	if seen&required != required {
+	const required = 1<<sectionIdentity | 1<<sectionLayout | 1<<sectionOrigin
+	if seen&required != required || seen&(1<<sectionDigest|1<<sectionDigests) == 0 {
 		return fmt.Errorf("%w: record lacks a section", ErrCorrupt)
 	}
 	return nil
@@ -144,7 +144,9 @@ func (r *Record) section(kind uint16, b []byte) error {
 	case sectionFramesRef:
 		r.FramesInBlob = true
 	case sectionDigests:
-		copy(r.SHA256[:], s.take(len(r.SHA256)))
+		s.take(32)
+		copy(r.Digest[:], s.take(len(r.Digest)))
+	case sectionDigest:
 		copy(r.Digest[:], s.take(len(r.Digest)))
 	case sectionOrigin:
 		r.Received = time.Unix(0, int64(s.uint64())).UTC()

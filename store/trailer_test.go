@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,12 +35,12 @@ func example(t *testing.T) store.Record {
 	r := store.Record{
 		StudyInstanceUID: "1.2.3", SeriesInstanceUID: "1.2.3.4", SOPInstanceUID: "1.2.3.4.5",
 		SOPClassUID: dict.UIDVLEndoscopicImageStorage, TransferSyntaxUID: dicom.ExplicitVRLittleEndian,
-		Attributes: d, MetaLength: 324, Size: scan.Size, TrailerLength: 314, BodyOffset: scan.BodyOffset, Frames: frames,
+		Attributes: d, MetaLength: 324, Size: scan.Size, TrailerLength: 282, BodyOffset: scan.BodyOffset, Frames: frames,
 		Received: time.Date(2026, 11, 23, 4, 50, 0, 123456789, time.UTC), Sequence: 1795409400123456,
 		CallingAE: "TOWER1", Principal: "ae:TOWER1", Source: store.SourceDIMSE,
 	}
-	for i := range r.SHA256 {
-		r.SHA256[i], r.Digest[i] = 0xA0+byte(i), 0xC0+byte(i)
+	for i := range r.Digest {
+		r.Digest[i] = 0xC0 + byte(i)
 	}
 	return r
 }
@@ -71,8 +72,26 @@ func TestRecordGolden(t *testing.T) {
 	if err != nil || !bytes.Equal(again, got) {
 		t.Errorf("read and written again it differs: %v", err)
 	}
-	if back.Attributes.String(dict.PatientID) != "P1" || !back.Received.Equal(r.Received) || back.Frames.Len() != 1 || back.SHA256 != r.SHA256 {
+	if back.Attributes.String(dict.PatientID) != "P1" || !back.Received.Equal(r.Received) || back.Frames.Len() != 1 || back.Digest != r.Digest {
 		t.Errorf("read back as %+v", back)
+	}
+}
+
+// Records had a SHA-256 of the data set before the content digest.
+func TestRecordOfOldIsRead(t *testing.T) {
+	r := example(t)
+	b, err := r.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := append([]byte{0, 8, 0, 0, 0, 32}, r.Digest[:]...)
+	old := slices.Concat([]byte{0, 6, 0, 0, 0, 64}, make([]byte, 32), r.Digest[:])
+	var back store.Record
+	if err := back.UnmarshalBinary(bytes.Replace(b, digest, old, 1)); err != nil || back.Digest != r.Digest {
+		t.Errorf("digest %x, %v", back.Digest, err)
+	}
+	if err := back.UnmarshalBinary(bytes.Replace(b, digest, nil, 1)); err == nil {
+		t.Error("a record without a digest is taken")
 	}
 }
 

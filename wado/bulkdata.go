@@ -41,7 +41,7 @@ func (s *server) bulkdata(x *exchange) error {
 			return err
 		}
 		c.contentType = form.media
-		c.etag = etag(instance.SHA256, "value "+name)
+		c.etag = etag(instance.Blob, "value "+name)
 		c.location = targetOf(instance).url(x.base) + "/bulkdata/" + name
 		if form.multipart {
 			return x.sendParts(form.media, []content{c})

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"lumen/store"
 )
 
 // content is a single-part representation of known length.
@@ -73,11 +75,11 @@ func (x *exchange) serve(c content) error {
 	return x.copy(body, r.length)
 }
 
-// etag makes a strong entity tag of what the bytes are made from: the SHA-256
-// of the stored data set and what distinguishes this representation of it.
-func etag(stored [32]byte, representation string) string {
+// etag makes a strong entity tag of what the bytes are made from: the blob, of
+// which no byte ever changes, and what distinguishes this representation of it.
+func etag(blob store.BlobRef, representation string) string {
 	h := sha256.New()
-	h.Write(stored[:])
+	h.Write(blob.ID[:])
 	io.WriteString(h, representation)
 	return `"` + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18]) + `"`
 }

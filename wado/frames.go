@@ -104,7 +104,7 @@ func (x *exchange) frameContent(instance *store.Instance, n int, form offer, uni
 	return content{
 		contentType: form.contentType(),
 		size:        size,
-		etag:        etag(instance.SHA256, "frame "+strconv.Itoa(n)+" "+form.media),
+		etag:        etag(instance.Blob, "frame "+strconv.Itoa(n)+" "+form.media),
 		location:    targetOf(instance).url(x.base) + "/frames/" + strconv.Itoa(n),
 		ranges:      unit == 1,
 		open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {

@@ -147,7 +147,7 @@ func (p planned) content(base string) content {
 	return content{
 		contentType: p.form.contentType(),
 		size:        prefix + p.Size,
-		etag:        etag(p.SHA256, string(head)),
+		etag:        etag(p.Blob, string(head)),
 		location:    targetOf(p.Instance).url(base),
 		ranges:      true,
 		open: func(ctx context.Context, off, n int64) (io.ReadCloser, error) {

@@ -64,12 +64,10 @@ func (n *node) serveImport(w http.ResponseWriter, r *http.Request) {
 }
 
 // ImportQuestion asks whether an instance is in the archive and, when it has a
-// hash, whether with the same data set.
+// digest, whether with the same content.
 type ImportQuestion struct {
 	Instance string `json:"instance"` // SOP Instance UID
-	Syntax   string `json:"syntax"`   // UID of the transfer syntax
-	Size     int64  `json:"size"`     // bytes of the data set
-	SHA256   string `json:"sha256"`   // of the data set, hexadecimal
+	Digest   string `json:"digest"`   // of the content, hexadecimal
 }
 
 // serveKnown saves an import that goes on from sending what is there. A
@@ -86,8 +84,8 @@ func (n *node) serveKnown(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	if found && q.SHA256 != "" {
-		found = q.SHA256 == hex.EncodeToString(row.SHA256[:]) && q.Size == row.Size && q.Syntax == row.TransferSyntaxUID
+	if found && q.Digest != "" {
+		found = q.Digest == hex.EncodeToString(row.Digest[:])
 		if found {
 			n.tenant.Post(store.Event{
 				Kind: store.EventDuplicate, Principal: n.principal(r), Request: commandRequest(protocolImport),

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -226,11 +225,12 @@ func (f file) read(count *counted) (meta dicom.FileMeta, data io.ReadCloser, out
 	return meta, nil, "", errors.Join(err, opened.Close())
 }
 
-// known asks whether the archive has the very same data set, so that it need
-// not be sent. The file is read, once more, only if the instance is there.
+// known asks whether the archive has the same content, so that it need not be
+// sent. The file is read, once more, only if the instance is there.
 func (r *importRun) known(ctx context.Context, f file, meta dicom.FileMeta) (bool, error) {
-	ask := node.ImportQuestion{Instance: meta.MediaStorageSOPInstanceUID, Syntax: meta.TransferSyntaxUID}
-	if ask.Instance == "" {
+	ask := node.ImportQuestion{Instance: meta.MediaStorageSOPInstanceUID}
+	ts, ok := dicom.LookupTransferSyntax(meta.TransferSyntaxUID)
+	if ask.Instance == "" || !ok {
 		return false, nil
 	}
 	if there, err := r.ask(ctx, ask); err != nil || !there {
@@ -241,11 +241,11 @@ func (r *importRun) known(ctx context.Context, f file, meta dicom.FileMeta) (boo
 		return false, nil // what is wrong with it shows when it is sent
 	}
 	defer data.Close()
-	sum := sha256.New()
-	if ask.Size, err = io.Copy(sum, data); err != nil {
+	scan, err := dicom.ScanDataSet(data, ts, dicom.DefaultLimits())
+	if err != nil {
 		return false, nil
 	}
-	ask.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	ask.Digest = hex.EncodeToString(scan.Digest[:])
 	return r.ask(ctx, ask)
 }
 
