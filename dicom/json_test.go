@@ -128,3 +128,27 @@ func TestParseJSONRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestParseJSONWritesNumbersAsTheirVR(t *testing.T) {
+	for _, c := range []struct{ json, want string }{
+		{`{"00200013":{"vr":"IS","Value":[1.0]}}`, "1"},
+		{`{"00200013":{"vr":"IS","Value":[-12e2,7,"8"]}}`, `-1200\7\8`},
+		{`{"00200013":{"vr":"IS","Value":[1.5]}}`, "1.5"},
+		{`{"00180050":{"vr":"DS","Value":[2.50,1e-3]}}`, `2.50\1e-3`},
+		{`{"00180050":{"vr":"DS","Value":[0.12345678901234567]}}`, "0.12345678901235"},
+		{`{"00180050":{"vr":"DS","Value":[-123456789.0123456789,12345678901234567890]}}`, `-123456789.01235\1.2345678901e+19`},
+		{`{"00180050":{"vr":"DS","Value":[-0.000012345678901234567]}}`, "-1.23456789e-05"},
+		{`{"00180050":{"vr":"DS","Value":["0.12345678901234567"]}}`, "0.12345678901234567"},
+	} {
+		d, err := dicom.ParseJSON([]byte(c.json))
+		if err != nil {
+			t.Errorf("%s: %v", c.json, err)
+			continue
+		}
+		for e := range d.All() {
+			if got := strings.TrimRight(string(e.Value), " "); got != c.want {
+				t.Errorf("%s: %q, want %q", c.json, got, c.want)
+			}
+		}
+	}
+}

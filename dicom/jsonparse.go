@@ -205,18 +205,48 @@ func jsonValue(vr VR, raw json.RawMessage) (string, error) {
 		}
 		return s, nil
 	case raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9':
-		return string(raw), nil
+		switch s := string(raw); vr {
+		case dict.IS:
+			return wholeNumber(s), nil
+		case dict.DS:
+			return decimalString(s)
+		default:
+			return s, nil
+		}
 	}
 	return "", ErrJSON
+}
+
+// wholeNumber brings a whole number that is written as 1.0 or 1e3 to digits.
+func wholeNumber(s string) string {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsAny(s, ".eE") && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+		return strconv.FormatInt(int64(f), 10)
+	}
+	return s
+}
+
+// decimalString rounds a number to the 16 characters that DS has (PS3.5 table
+// 6.2-1).
+func decimalString(s string) (string, error) {
+	if len(s) <= 16 {
+		return s, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return "", ErrJSON
+	}
+	for digits := 16; len(s) > 16; digits-- {
+		s = strconv.FormatFloat(f, 'g', digits, 64)
+	}
+	return s, nil
 }
 
 // validNumbers reports whether each string is a number that vr can hold; whole
 // numbers that were written as 1.0 or 1e3 are brought to digits.
 func validNumbers(vr VR, list []string) bool {
 	for i, s := range list {
-		if f, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsAny(s, ".eE") && vr != dict.FL &&
-			vr != dict.FD && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			s = strconv.FormatInt(int64(f), 10)
+		if vr != dict.FL && vr != dict.FD {
+			s = wholeNumber(s)
 			list[i] = s
 		}
 		var err error
