@@ -3,6 +3,7 @@ package dicom
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"lumen/dicom/dict"
@@ -89,10 +90,12 @@ func (s *Scan) Frames() (FrameTable, error) {
 	}
 	if s.syntax.Video || n == 1 {
 		t.first = []uint32{0}
+		p.leaveOutPadding(&t)
 		return t, nil
 	}
 	if first, ok := p.byOffsets(n); ok {
 		t.first = first
+		p.leaveOutPadding(&t)
 		return t, nil
 	}
 	if len(p.BasicOffsets)+len(p.ExtendedOffsets) > 0 {
@@ -143,6 +146,30 @@ func (p *PixelLayout) byOffsets(n int) ([]uint32, bool) {
 		at++
 	}
 	return first, true
+}
+
+// leaveOutPadding cuts the byte that pads the last fragment of a frame, where
+// the extended offset table says that the frame is one byte shorter. Other
+// lengths that do not fit are not believed.
+func (p *PixelLayout) leaveOutPadding(t *FrameTable) {
+	n := len(t.first)
+	if len(p.ExtendedOffsets) != n || len(p.ExtendedLengths) != n {
+		return
+	}
+	t.fragments = slices.Clone(t.fragments)
+	for i, want := range p.ExtendedLengths {
+		end := len(t.fragments)
+		if i+1 < n {
+			end = int(t.first[i+1])
+		}
+		var length int64
+		for _, x := range t.fragments[t.first[i]:end] {
+			length += x.Length
+		}
+		if last := &t.fragments[end-1]; last.Length > 0 && want == uint64(length-1) {
+			last.Length--
+		}
+	}
 }
 
 // byMarkers starts a frame at each fragment in which a coded image starts, or,

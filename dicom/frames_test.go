@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,6 +209,77 @@ func TestExtendedOffsetTable(t *testing.T) {
 				t.Errorf("fragments of the frames %q, want %q; lengths %v", got, c.want, s.Pixel.ExtendedLengths)
 			}
 		})
+	}
+}
+
+// PS3.3 section C.7.6.3.1.8: a fragment has even length, and the table tells
+// how much of it is the frame.
+func TestExtendedOffsetTableLengthsLeaveOutThePadding(t *testing.T) {
+	for _, c := range []struct {
+		frames  int
+		lengths []uint64
+		want    []int64
+	}{
+		{2, []uint64{3, 1}, []int64{3, 1}},
+		{2, []uint64{4, 2}, []int64{4, 2}},
+		{2, []uint64{2, 3}, []int64{4, 2}}, // not a matter of padding
+		{2, []uint64{3}, []int64{4, 2}},
+		{1, []uint64{5}, []int64{5}},
+	} {
+		d := new(dicom.DataSet)
+		d.SetInt(dict.NumberOfFrames, c.frames)
+		var offsets, lengths []byte
+		for i := range c.frames {
+			offsets = binary.LittleEndian.AppendUint64(offsets, uint64(20*i))
+		}
+		for _, n := range c.lengths {
+			lengths = binary.LittleEndian.AppendUint64(lengths, n)
+		}
+		d.SetBytes(dict.ExtendedOffsetTable, dict.OV, offsets)
+		d.SetBytes(dict.ExtendedOffsetTableLengths, dict.OV, lengths)
+		var b bytes.Buffer
+		w := dicom.NewWriter(&b, syntax(t, dicom.JPEG2000Lossless))
+		w.WriteDataSet(d)
+		w.StartFragments(dict.PixelData, dict.OB)
+		w.StartFragment(0)
+		for _, f := range []string{"ab", "cd", "ef"} {
+			w.StartFragment(2)
+			io.WriteString(w, f)
+		}
+		w.EndSequence()
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := dicom.ScanDataSet(&b, syntax(t, dicom.JPEG2000Lossless), dicom.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := s.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _ := table.MarshalBinary()
+		var again dicom.FrameTable
+		if err := again.UnmarshalBinary(stored); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range []dicom.FrameTable{table, again} {
+			var got []int64
+			for i := range f.Len() {
+				var n int64
+				extents, _, _, _ := f.Frame(i)
+				for _, x := range extents {
+					n += x.Length
+				}
+				got = append(got, n)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("lengths %v: frames of %v bytes, want %v", c.lengths, got, c.want)
+			}
+		}
+		if s.Pixel.Fragments[2].Length != 2 {
+			t.Error("the fragments themselves were changed")
+		}
 	}
 }
 
