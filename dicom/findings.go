@@ -15,7 +15,7 @@ const (
 	Duplicate                       // second element with the same tag: the first one counts
 	UnknownVR                       // VR that the standard does not have: read as UN
 	ImplicitElement                 // element without VR in an explicit stream: read as implicit
-	WrongSyntax                     // the stream is in another uncompressed syntax than announced: read as that
+	WrongSyntax                     // the stream, or an item, is in another uncompressed syntax than it should be: read as that
 	StrayDelimiter                  // delimitation item where nothing is open: skipped
 	MissingDelimiter                // the stream ends before open sequences do: closed
 	Overrun                         // item or sequence longer than what holds it: its own length counts

@@ -14,6 +14,7 @@ type level struct {
 	tag      Tag
 	vr       VR
 	kind     Kind // SequenceStart, ItemStart or FragmentsStart
+	unknown  bool // the sequence was UN in explicit VR
 	implicit bool // the Reader's state outside of it
 	big      bool
 	signed   bool
@@ -35,18 +36,19 @@ type Reader struct {
 	srcErr  error // what src said at last
 	err     error // what Next said at last; sticky
 
-	left     int64 // bytes of the current value that are not consumed
-	stack    []level
-	depth    int  // sequences in stack
-	implicit bool // encoding at this place
-	big      bool
-	signed   bool // Pixel Representation is 1: "US or SS" is SS
-	pending  bool // Next returns tok again
-	tok      Token
-	scratch  []byte
-	elements int64
-	lim      Limits
-	findings Findings
+	left      int64 // bytes of the current value that are not consumed
+	stack     []level
+	depth     int  // sequences in stack
+	implicit  bool // encoding at this place
+	big       bool
+	signed    bool // Pixel Representation is 1: "US or SS" is SS
+	pending   bool // Next returns tok again
+	ofUnknown bool // the next element is the first of an item of a sequence that was UN
+	tok       Token
+	scratch   []byte
+	elements  int64
+	lim       Limits
+	findings  Findings
 }
 
 const readerBuffer = 64 << 10
@@ -216,6 +218,9 @@ func (r *Reader) nextElement() (bool, error) {
 	if r.elements == 0 {
 		r.detect()
 	}
+	if r.ofUnknown {
+		r.detectItem()
+	}
 	b := r.buf[r.r:r.w]
 	tag := r.tag(b)
 	if tag >= 0xFFFE0000 {
@@ -300,7 +305,7 @@ func (r *Reader) open(tag Tag, vr VR, length uint32) (bool, error) {
 	case vr == dict.UN && r.implicit:
 		vr = dict.SQ
 	case vr == dict.UN: // PS3.5 section 6.2.2, note 4: as Implicit VR Little Endian
-		vr, r.implicit, r.big = dict.SQ, true, false
+		vr, r.implicit, r.big, l.unknown = dict.SQ, true, false, true
 	default:
 		return r.fail(tag, "undefined length", ErrSyntax)
 	}
@@ -326,7 +331,7 @@ func (r *Reader) leave(start int64) Token {
 	n := len(r.stack) - 1
 	l := r.stack[n]
 	r.stack = r.stack[:n]
-	r.implicit, r.big, r.signed = l.implicit, l.big, l.signed
+	r.implicit, r.big, r.signed, r.ofUnknown = l.implicit, l.big, l.signed, false
 	r.tok = Token{Tag: l.tag, VR: l.vr, Start: start, Offset: r.Offset()}
 	switch l.kind {
 	case ItemStart:
@@ -386,6 +391,7 @@ func (r *Reader) nextItem(top *level) (bool, error) {
 		l.end = r.tok.Offset + int64(length)
 		r.clampNote(l.end)
 	}
+	r.ofUnknown = top.unknown
 	r.stack = append(r.stack, l)
 	return true, nil
 }

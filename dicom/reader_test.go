@@ -91,6 +91,12 @@ func TestReader(t *testing.T) {
 		{"US or SS by Pixel Representation", dicom.ImplicitVRLittleEndian, "\x28\x00\x03\x01\x02\x00\x00\x00\x01\x00\x28\x00\x06\x01\x02\x00\x00\x00\xFF\xFF",
 			`00280103 US "\x01\x00" 00280106 SS "\xff\xff"`, ""},
 		{"odd length", dicom.ExplicitVRLittleEndian, "\x10\x00\x20\x00LO\x01\x00i" + patientID, `00100020 LO "i" ` + id, "odd_length=1"},
+		{"UN of undefined length that is explicit", dicom.ExplicitVRLittleEndian,
+			"\x09\x00\x01\x10UN\x00\x00\xFF\xFF\xFF\xFF" + itemAny + patientID + "\x09\x00\x01\x11OB\x00\x00\x02\x00\x00\x00ab" + itemEnd +
+				itemAny + patientIDImp + itemEnd + itemAny + patientID + itemEnd + seqEnd + patientID,
+			"00091001 ( [ " + id + ` 00091101 OB "ab" ] [ ` + id + " ] [ " + id + " ] ) " + id, "wrong_syntax=2"},
+		{"UN of undefined length with an empty item", dicom.ExplicitVRLittleEndian,
+			"\x09\x00\x01\x10UN\x00\x00\xFF\xFF\xFF\xFF" + "\xFE\xFF\x00\xE0\x00\x00\x00\x00" + seqEnd + patientID, "00091001 ( [ ] ) " + id, ""},
 		{"VR of the future", dicom.ExplicitVRLittleEndian, "\x10\x00\x20\x00ZZ\x00\x00\x02\x00\x00\x00id" + patientID, `00100020 UN "id" ` + id, "unknown_vr=1"},
 		{"unknown VR with a short length", dicom.ExplicitVRLittleEndian, "\x10\x00\x20\x00ZZ\x02\x00id" + patientID, `00100020 UN "id" ` + id, "unknown_vr=1"},
 		{"two question marks", dicom.ExplicitVRLittleEndian, "\x10\x00\x20\x00??\x02\x00id" + patientID, `00100020 UN "id" ` + id, "unknown_vr=1"},

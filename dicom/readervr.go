@@ -101,6 +101,18 @@ func (r *Reader) detect() {
 	}
 }
 
+// detectItem looks at the first element of an item of a sequence that was UN,
+// which is in implicit VR (PS3.5 section 6.2.2, note 4): some converters leave
+// it in explicit VR.
+func (r *Reader) detectItem() {
+	r.ofUnknown = false
+	b := r.buf[r.r:r.w]
+	if vr := VR(b[4])<<8 | VR(b[5]); formOf(vr) != noForm && plausible(r.tag(b), vr) {
+		r.implicit = false
+		r.findings.Add(WrongSyntax)
+	}
+}
+
 // plausible reports whether the dictionary has tag with this VR.
 func plausible(tag Tag, vr VR) bool {
 	v, or := dict.VRs(tag)
