@@ -80,6 +80,9 @@ func (s *jsonStream) dataSet(d *DataSet) error {
 			}
 			continue
 		}
+		if t.Kind == ElementToken {
+			t.VR = s.r.keptVR(t)
+		}
 		mark := len(s.b)
 		if !first {
 			s.b = append(s.b, ',')

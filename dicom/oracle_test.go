@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"lumen/dicom"
+	"lumen/dicom/dict"
 	"lumen/internal/shareddata"
 )
 
@@ -48,6 +49,8 @@ var refusedByDCMTK = map[string]string{
 //
 //   - private attributes in implicit VR: DCMTK has a dictionary of some vendors'
 //     and so a VR; Lumen has UN;
+//   - standard attributes in explicit VR that came as UN: they have the VR of
+//     the dictionary (PS3.5 section 6.2.2), in dcm2json they stay UN;
 //   - Specific Character Set and text in items: dcm2json converts by that of the
 //     data set only, and leaves ISO_IR 6 named;
 //   - FL: dcm2json prints nine digits, Lumen the shortest number that is the same;
@@ -144,6 +147,12 @@ func compareJSON(path string, a, b any, diff *[]string) {
 		}
 		if len(path) >= 9 && x["vr"] == "UN" && y["vr"] != "UN" && strings.ContainsRune("13579BDF", rune(path[len(path)-5])) {
 			return // a vendor's attribute that DCMTK knows
+		}
+		if y["vr"] == "UN" && x["vr"] != "UN" && len(path) >= 8 {
+			tag, err := strconv.ParseUint(path[len(path)-8:], 16, 32)
+			if vr, or := dict.VRs(dicom.Tag(tag)); err == nil && or == 0 && vr.String() == x["vr"] {
+				return // a standard attribute that came as UN
+			}
 		}
 		keys := map[string]bool{}
 		for k := range x {

@@ -15,6 +15,7 @@ type ReadOptions struct {
 
 // ReadDataSet reads the data set that r is at the start of. Omitted values
 // have their Offset and Length in the stream; fragments are always omitted.
+// An element that came as UN has the VR of the dictionary, if that has one.
 // A sequence that is too deep, or that would keep too many elements, is left out
 // whole, and counted as [LeftOut] in r's findings. On an error the elements
 // before it are returned with it.
@@ -154,7 +155,7 @@ func (b *builder) element(t Token, value []byte) {
 	if b.cur == nil {
 		return
 	}
-	b.add(t.Depth, elem{value: value, offset: t.Offset, length: t.Length, tag: t.Tag, vr: t.VR})
+	b.add(t.Depth, elem{value: value, offset: t.Offset, length: t.Length, tag: t.Tag, vr: b.r.keptVR(t)})
 }
 
 // structure follows the tokens that are no elements.

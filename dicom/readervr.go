@@ -76,6 +76,23 @@ func (r *Reader) oddVR(tag Tag, b []byte) (vr VR, length uint32, size int, ok bo
 	return r.implicitVR(tag), r.long(b[4:]), 8, true
 }
 
+// keptVR is the VR that the current element t has in a DataSet. What its
+// writer did not know may be known here: UN becomes what the dictionary has,
+// where that is one VR and the value can be of it (PS3.5 section 6.2.2).
+func (r *Reader) keptVR(t Token) VR {
+	if t.VR != dict.UN {
+		return t.VR
+	}
+	vr, or := dict.VRs(t.Tag)
+	if vr == 0 || or != 0 || vr == dict.SQ {
+		return dict.UN
+	}
+	if unit := int64(vr.Unit()); unit > 1 && (r.big || t.Length%unit != 0) {
+		return dict.UN
+	}
+	return vr
+}
+
 func capital(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 // detect looks at the first element's header: whether the stream is in the

@@ -11,7 +11,8 @@ import (
 
 // Scan is what an archive must know of a data set that passed by.
 type Scan struct {
-	// Header has the data set's elements within [Limits]. Values longer than
+	// Header has the data set's elements within [Limits], with the dictionary's
+	// VR where they came as UN (see [ReadDataSet]). Values longer than
 	// Limits.ValueBytes and all pixel data are omitted: they have their Offset
 	// and Length. When HeaderBytes run short, the elements of the data set
 	// itself in groups up to 0028 are kept before sequences and private ones.

@@ -339,3 +339,51 @@ func TestInflatingIsBounded(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// PS3.5 section 6.2.2: UN is what a writer gives that does not know an element.
+func TestStandardElementsThatCameAsUNHaveTheirVR(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	d, item := new(dicom.DataSet), new(dicom.DataSet)
+	d.SetString(dict.SpecificCharacterSet, "ISO_IR 192")
+	for tag, value := range map[dicom.Tag]string{dict.PatientName: "Mü^J ", dict.SamplesPerPixel: "\x01\x00", dict.BitsAllocated: "\x08\x00",
+		dict.Rows: "\x02\x00", dict.Columns: "\x03\x00", dict.SmallestImagePixelValue: "\xFF\xFF", dict.PixelAspectRatio: "1\\1 ",
+		dict.FrameTime: "1.5 ", dict.TagAngleSecondAxis: "abc ", dict.NewTag(0x0009, 0x1001): "ab", dict.ReferencedImageSequence: "abcd"} {
+		d.SetBytes(tag, dict.UN, []byte(value))
+	}
+	item.SetBytes(dict.ReferencedSOPClassUID, dict.UN, []byte("1.2\x00"))
+	d.SetItems(dict.ReferencedStudySequence, item)
+	d.SetBytes(dict.PixelData, dict.OB, make([]byte, 12))
+	d.SetString(dict.NumberOfFrames, "2")
+	encoded := mustEncode(t, d)
+	s, err := dicom.ScanDataSet(bytes.NewReader(encoded), ts, dicom.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := dicom.ParseDataSet(encoded, ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []*dicom.DataSet{s.Header, parsed} {
+		if n, _ := h.Int(dict.Rows); n != 2 || h.String(dict.PatientName) != "Mü^J" || h.Item(dict.ReferencedStudySequence, 0).String(dict.ReferencedSOPClassUID) != "1.2" {
+			t.Errorf("%d rows, %q", n, h.String(dict.PatientName))
+		}
+		for tag, want := range map[dicom.Tag]dicom.VR{dict.FrameTime: dict.DS, dict.SmallestImagePixelValue: dict.UN, // US or SS
+			dict.NewTag(0x0009, 0x1001): dict.UN, dict.ReferencedImageSequence: dict.UN} {
+			if e, _ := h.Get(tag); e.VR != want {
+				t.Errorf("%v is %v, want %v", tag, e.VR, want)
+			}
+		}
+	}
+	if f, err := s.Frames(); err != nil || f.Len() != 2 {
+		t.Errorf("%d frames, %v", f.Len(), err)
+	}
+	var streamed bytes.Buffer
+	if err := dicom.WriteJSON(&streamed, dicom.NewReader(bytes.NewReader(encoded), ts, dicom.Limits{}), dicom.JSONOptions{}, 100); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"00280010":{"vr":"US","Value":[2]}`, `"00091001":{"vr":"UN","InlineBinary"`, `"00181063":{"vr":"DS","Value":[1.5]}`} {
+		if !strings.Contains(streamed.String(), want) {
+			t.Errorf("no %s in %s", want, streamed.String())
+		}
+	}
+}

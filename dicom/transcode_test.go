@@ -193,12 +193,15 @@ func TestLongValueOfShortVR(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if tok, err := dicom.NewBytesReader(b, ts, dicom.Limits{}).Next(); err != nil || tok.VR != dict.UN || tok.Length != 70000 {
+		t.Errorf("%v with %d bytes, %v", tok.VR, tok.Length, err)
+	}
 	got, err := dicom.ParseDataSet(b, ts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, _ := got.Get(dict.PatientComments); e.VR != dict.UN || len(e.Value) != 70000 {
-		t.Errorf("%v with %d bytes", e.VR, len(e.Value))
+	if e, _ := got.Get(dict.PatientComments); e.VR != dict.LT || len(e.Value) != 70000 {
+		t.Errorf("%v with %d bytes, read again", e.VR, len(e.Value))
 	}
 }
 
