@@ -1,6 +1,8 @@
 // Package e2e tests the built binary from outside: it starts nodes on free
-// ports with data folders of their own and talks to them with DCMTK, pydicom
-// and plain HTTP. Each test shows one thing that the README promises.
+// ports with data folders of their own and talks to them with DCMTK, Orthanc,
+// pydicom and plain HTTP. Each test shows one thing that the README promises;
+// TestInterop is a matrix of what the peers and the node do with each other. All
+// run where there is only the loopback interface (see internal/loopback).
 //
 // The oracle for what arrives over DIMSE is what DCMTK's `storescp +B` writes
 // when the same storescu command is pointed at it: storescu rewrites some data

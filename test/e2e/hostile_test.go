@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -175,8 +176,14 @@ func attackProgram() int {
 	return 0
 }
 
-// repeat attacks until ctx ends, and says how often.
+// repeat attacks until ctx ends, and says how often. Peers do not begin all at
+// the same moment.
 func (a attack) repeat(ctx context.Context, from target) (times int) {
+	select {
+	case <-ctx.Done():
+		return 0
+	case <-time.After(rand.N(a.every)):
+	}
 	tick := time.NewTicker(a.every)
 	defer tick.Stop()
 	for {
