@@ -3,6 +3,7 @@ package loopback
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 )
 
@@ -13,6 +14,10 @@ const stage = "LUMEN_LOOPBACK"
 
 // errUnavailable means that this system gives no namespaces to this user.
 var errUnavailable = errors.New("no namespace with only the loopback interface")
+
+// Elsewhere are addresses (TEST-NET-3, RFC 5737) that a process inside can call
+// from, and that whoever is called does not take for its own machine's.
+var Elsewhere = netip.MustParsePrefix("203.0.113.0/24")
 
 // Inside reports whether the process is where only the loopback interface is.
 func Inside() bool { return os.Getenv(stage) == "inside" }

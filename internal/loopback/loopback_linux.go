@@ -3,6 +3,7 @@ package loopback
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -93,6 +94,9 @@ func prepare() error {
 	if err := unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, lo); err != nil {
 		return fmt.Errorf("bring the loopback interface up: %w", err)
 	}
+	if err := addElsewhere(socket); err != nil {
+		return fmt.Errorf("add %v to the loopback interface: %w", Elsewhere, err)
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to this namespace: %w", err)
 	}
@@ -100,4 +104,23 @@ func prepare() error {
 		return fmt.Errorf("mount /proc of this namespace: %w", err)
 	}
 	return nil
+}
+
+// addElsewhere makes all addresses of Elsewhere this machine's own: what the
+// kernel does with a network on the loopback interface.
+func addElsewhere(socket int) error {
+	alias, err := unix.NewIfreq("lo:0")
+	if err != nil {
+		return err
+	}
+	if err := alias.SetInet4Addr(Elsewhere.Addr().Next().AsSlice()); err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(socket, unix.SIOCSIFADDR, alias); err != nil {
+		return err
+	}
+	if err := alias.SetInet4Addr(net.CIDRMask(Elsewhere.Bits(), 32)); err != nil {
+		return err
+	}
+	return unix.IoctlIfreq(socket, unix.SIOCSIFNETMASK, alias)
 }

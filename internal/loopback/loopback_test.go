@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,31 @@ func TestOnlyTheLoopbackInterfaceIsThere(t *testing.T) {
 	if c, err := net.DialTimeout("tcp", "192.0.2.1:80", time.Second); err == nil {
 		c.Close()
 		t.Error("there is a way out")
+	}
+}
+
+func TestCallsComeFromElsewhere(t *testing.T) {
+	needsNamespace(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("203.0.113.77"), 0))
+	d := net.Dialer{LocalAddr: from, Timeout: 5 * time.Second}
+	c, err := d.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	addr, err := netip.ParseAddrPort(accepted.RemoteAddr().String())
+	if err != nil || !loopback.Elsewhere.Contains(addr.Addr()) {
+		t.Errorf("called from %v, %v", addr, err)
 	}
 }
 

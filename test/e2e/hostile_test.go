@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -130,16 +131,16 @@ func attacks() []attack {
 }
 
 // attackAll runs all attacks on addr until ctx ends, each peer from an address of
-// its own, and says how often each began.
-func attackAll(ctx context.Context, addr string) (begun map[string]int) {
+// its own in the network, and says how often each began.
+func attackAll(ctx context.Context, addr string, from netip.Prefix) (begun map[string]int) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	begun = map[string]int{}
-	address := 0
+	address := from.Addr().Next()
 	for _, a := range attacks() {
 		for range a.peers {
-			address++
-			from := target{addr, net.IPv4(127, 0, byte(1+address/200), byte(1+address%200))}
+			address = address.Next()
+			from := target{addr, address.AsSlice()}
 			wg.Go(func() {
 				times := a.repeat(ctx, from)
 				mu.Lock()
@@ -158,6 +159,7 @@ func attackAll(ctx context.Context, addr string) (begun map[string]int) {
 const (
 	attackedAddr = "LUMEN_E2E_ATTACK"
 	attackLength = "LUMEN_E2E_ATTACK_LENGTH"
+	attackFrom   = "LUMEN_E2E_ATTACK_FROM" // the network
 )
 
 // attackProgram is that program's main.
@@ -167,9 +169,14 @@ func attackProgram() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	from, err := netip.ParsePrefix(os.Getenv(attackFrom))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
-	if err := json.NewEncoder(os.Stdout).Encode(attackAll(ctx, os.Getenv(attackedAddr))); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(attackAll(ctx, os.Getenv(attackedAddr), from)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
