@@ -1,8 +1,10 @@
 package dicom
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // ReadOptions say how much of a stream becomes a DataSet. Zero fields mean no
@@ -21,6 +23,7 @@ type ReadOptions struct {
 // before it are returned with it.
 func ReadDataSet(r *Reader, opt ReadOptions) (*DataSet, error) {
 	b := newBuilder(r)
+	defer b.finish()
 	for {
 		t, err := r.Next()
 		if err == io.EOF {
@@ -69,8 +72,9 @@ type builder struct {
 	root  *DataSet
 	cur   *DataSet // where elements go; nil while a sequence is being left out
 	seqs  []*[]*DataSet
-	count int   // of elements and items that are kept
-	bytes int64 // of values that are kept
+	loose map[*DataSet][]elem // elements out of order, as they came
+	count int                 // of elements and items that are kept
+	bytes int64               // of values that are kept
 	arena []byte
 
 	beforeCount int // what they were before the open sequence of the data set
@@ -113,13 +117,43 @@ func (b *builder) add(depth int, e elem) bool {
 		return false
 	case i == len(d.elems):
 		d.elems = append(d.elems, e)
-	default:
+	default: // put in its place one by one they would cost the square of their number
 		b.r.findings.Add(OutOfOrder)
-		d.elems = append(d.elems, elem{})
-		copy(d.elems[i+1:], d.elems[i:])
-		d.elems[i] = e
+		if b.loose == nil {
+			b.loose = make(map[*DataSet][]elem)
+		}
+		b.loose[d] = append(b.loose[d], e)
 	}
 	return true
+}
+
+// settle puts the elements of d that came out of order in their places. Of
+// those with one tag the first counts; one that came in order came before.
+func (b *builder) settle(d *DataSet) {
+	loose, ok := b.loose[d]
+	if !ok {
+		return
+	}
+	delete(b.loose, d)
+	slices.SortStableFunc(loose, func(x, y elem) int { return cmp.Compare(x.tag, y.tag) })
+	all := make([]elem, 0, len(d.elems)+len(loose))
+	for i, e := range loose {
+		if i > 0 && e.tag == loose[i-1].tag {
+			b.r.findings.Add(Duplicate)
+			continue
+		}
+		n, _ := d.find(e.tag)
+		all = append(append(all, d.elems[:n]...), e)
+		d.elems = d.elems[n:]
+	}
+	d.elems = append(all, d.elems...)
+}
+
+// finish settles what is still open. The data set is complete after it.
+func (b *builder) finish() {
+	for d := range b.loose {
+		b.settle(d)
+	}
 }
 
 // room counts one more element or item at depth. Those in sequences get three
@@ -145,7 +179,11 @@ func (b *builder) leaveOut(depth int) {
 		return
 	}
 	top := b.r.stack[0].tag
-	b.root.Delete(top)
+	if loose := b.loose[b.root]; len(loose) > 0 && loose[len(loose)-1].tag == top {
+		b.loose[b.root] = loose[:len(loose)-1]
+	} else {
+		b.root.Delete(top) // the last
+	}
 	b.count, b.bytes = b.beforeCount, b.beforeBytes
 	b.cur, b.seqs = nil, b.seqs[:0]
 }
@@ -194,6 +232,7 @@ func (b *builder) structure(t Token) {
 		*seq = append(*seq, item)
 		b.cur = item
 	case ItemEnd:
+		b.settle(b.cur)
 		b.cur = b.cur.outer
 	case SequenceEnd:
 		b.seqs = b.seqs[:len(b.seqs)-1]

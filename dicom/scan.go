@@ -140,6 +140,7 @@ func (sc *scanner) run() error {
 		if err != io.EOF && !sc.cut(err) {
 			return err
 		}
+		sc.builder.finish()
 		sc.scan.Header = sc.builder.root
 		sc.scan.Truncated = sc.scan.Truncated || sc.reader.findings.Has(LeftOut)
 		sc.digest.sum(&sc.scan.Digest)
