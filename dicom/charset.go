@@ -20,8 +20,14 @@ type CharacterSet struct {
 // NewCharacterSet returns the character set of the given defined terms: one,
 // or several with code extensions, of which the first may be empty.
 func NewCharacterSet(terms ...string) CharacterSet {
-	return CharacterSet{terms: strings.Join(terms, `\`)}
+	return CharacterSet{terms: boundedTerms(strings.Join(terms, `\`))}
 }
+
+// maxTerms is how many bytes of a Specific Character Set are looked at, above
+// what all terms together need: it is looked at for every value.
+const maxTerms = 512
+
+func boundedTerms(terms string) string { return terms[:min(len(terms), maxTerms)] }
 
 // characterSetValue returns the raw value that holds for d.
 func (d *DataSet) characterSetValue() []byte {
@@ -36,7 +42,8 @@ func (d *DataSet) characterSetValue() []byte {
 // CharacterSet returns the character set of d's text: its own, or that of the
 // data set whose item it is.
 func (d *DataSet) CharacterSet() CharacterSet {
-	return CharacterSet{terms: strings.TrimRight(string(d.characterSetValue()), " \x00")}
+	value := d.characterSetValue()
+	return CharacterSet{terms: strings.TrimRight(boundedTerms(string(value[:min(len(value), maxTerms)])), " \x00")}
 }
 
 // whole is a character set that is used alone, without code extensions, and

@@ -22,7 +22,7 @@ type Limits struct {
 	Depth         int   // sequences nested deeper are not kept; default 16
 	KeptElements  int   // default 100 000
 	Elements      int64 // a stream with more is refused; default 10 million
-	Fragments     int   // fragments and table entries kept of pixel data; default 1 million
+	Fragments     int   // fragments and table entries kept of pixel data; default 262 144
 	InflateRatio  int64 // a deflated stream that grows more is refused; default 100
 	InflateHeader int64 // bytes inflated before the ratio counts; default 64 MiB
 }
@@ -41,7 +41,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Depth, 16)
 	def(&l.KeptElements, 100_000)
 	def(&l.Elements, 10_000_000)
-	def(&l.Fragments, 1<<20)
+	def(&l.Fragments, 1<<18)
 	def(&l.InflateRatio, 100)
 	def(&l.InflateHeader, 64<<20)
 	return l

@@ -103,7 +103,7 @@ func TestParseDataSetSaysWhenItCannotKeepAll(t *testing.T) {
 
 func TestDefaultLimits(t *testing.T) {
 	want := dicom.Limits{HeaderBytes: 4 << 20, ValueBytes: 64 << 10, Depth: 16, KeptElements: 100_000, Elements: 10_000_000,
-		Fragments: 1 << 20, InflateRatio: 100, InflateHeader: 64 << 20}
+		Fragments: 1 << 18, InflateRatio: 100, InflateHeader: 64 << 20}
 	if got := dicom.DefaultLimits(); got != want {
 		t.Errorf("%+v", got)
 	}

@@ -52,16 +52,23 @@ func (a *Association) identifier(pc *accepted, c *command) (*dicom.DataSet, *Sta
 	if !c.HasData {
 		return nil, &StatusError{Status: StatusIdentifierDoesNotMatch, Comment: "no identifier"}, nil
 	}
+	tooLong := func(err error) *StatusError {
+		return &StatusError{Status: StatusOutOfResources, Comment: "identifier is too long", Err: err}
+	}
 	b, err := a.link.slurp(pc.ID, a.link.lim.Identifier)
 	if errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrProtocol) {
-		return nil, &StatusError{Status: StatusOutOfResources, Comment: "identifier is too long", Err: err}, nil
+		return nil, tooLong(err), nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	ds, err := dicom.ParseDataSet(b, pc.TransferSyntax)
-	if err != nil {
+	r := dicom.NewBytesReader(b, pc.TransferSyntax, dicom.Limits{})
+	ds, err := dicom.ReadDataSet(r, dicom.ReadOptions{MaxBytes: int64(a.link.lim.Identifier)})
+	switch {
+	case err != nil:
 		return nil, &StatusError{Status: StatusUnableToProcess, Comment: "cannot read the identifier", Err: err}, nil
+	case r.Offset() > int64(a.link.lim.Identifier), r.Findings().Has(dicom.LeftOut): // deflated, or of very many elements
+		return nil, tooLong(ErrTooLarge), nil
 	}
 	return ds, nil, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lumen/access"
+	"lumen/dicom"
 	"lumen/dimse"
 	"lumen/store"
 )
@@ -57,9 +58,9 @@ func refuseIdentity(ctx context.Context, err error) error {
 func (s *Server) accepted(a *dimse.Association) {
 	s.metrics.associations.Inc()
 	s.metrics.outcomes.WithLabelValues("accepted").Inc()
-	detail := map[string]string{
-		"called_ae":      a.CalledAE,
-		"implementation": a.ImplementationClassUID + " " + a.ImplementationVersionName,
+	detail := map[string]string{"called_ae": a.CalledAE}
+	if dicom.ValidUID(a.ImplementationClassUID) { // PS3.7 annex D.3.3.2: a version name has 16 characters
+		detail["implementation"] = a.ImplementationClassUID + " " + a.ImplementationVersionName[:min(len(a.ImplementationVersionName), 16)]
 	}
 	if user := callerOf(a).user; user != "" {
 		detail["user"] = user

@@ -125,33 +125,36 @@ func distinct(values []string) []string {
 // the identifier has of the upper keys.
 func (s *Server) lookUp(ctx context.Context, a *dimse.Association, rq store.Request, l store.Level, key dicom.Tag, values []string,
 	identifier *dicom.DataSet, upper []dicom.Tag) ([]store.Selection, error) {
+	q := store.NewQuery(l)
+	err := q.Match(key, strings.Join(values, `\`))
+	for _, tag := range upper {
+		err = errors.Join(err, q.Match(tag, strings.Join(identifier.Strings(tag), `\`)))
+	}
+	if err != nil {
+		return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
+	}
+	if len(q.Exact(key)) == 0 {
+		return nil, mismatch("a unique key is not a list of single values")
+	}
+	matches, err := s.cfg.Archive.Search(ctx, principal(a), rq, q)
+	if err != nil {
+		return nil, err
+	}
 	var list []store.Selection
-	for _, v := range values {
-		q := store.NewQuery(l)
-		err := q.Match(key, v)
-		for _, tag := range upper {
-			err = errors.Join(err, q.Match(tag, strings.Join(identifier.Strings(tag), `\`)))
-		}
-		if err != nil {
-			return nil, &dimse.StatusError{Status: dimse.StatusUnableToProcess, Comment: "a key cannot be matched", Err: err}
-		}
-		if len(q.Exact(key)) == 0 {
-			return nil, mismatch("a unique key is not a single value")
-		}
-		matches, err := s.cfg.Archive.Search(ctx, principal(a), rq, q)
+	for m, err := range matches {
 		if err != nil {
 			return nil, err
 		}
-		for m, err := range matches {
-			if err != nil {
-				return nil, err
-			}
-			sel := store.Selection{StudyInstanceUID: m.StudyInstanceUID, SeriesInstanceUID: m.SeriesInstanceUID}
-			if m.SOPInstanceUID != "" {
-				sel.SOPInstanceUIDs = []string{m.SOPInstanceUID}
-			}
-			list = append(list, sel)
+		sel := store.Selection{StudyInstanceUID: m.StudyInstanceUID, SeriesInstanceUID: m.SeriesInstanceUID}
+		if m.SOPInstanceUID != "" {
+			sel.SOPInstanceUIDs = []string{m.SOPInstanceUID}
 		}
+		if n := len(list); n > 0 && m.SOPInstanceUID != "" && list[n-1].SeriesInstanceUID == sel.SeriesInstanceUID &&
+			list[n-1].StudyInstanceUID == sel.StudyInstanceUID { // matches of a series come one after the other
+			list[n-1].SOPInstanceUIDs = append(list[n-1].SOPInstanceUIDs, m.SOPInstanceUID)
+			continue
+		}
+		list = append(list, sel)
 	}
 	return list, nil
 }

@@ -293,6 +293,28 @@ func TestARecordWithoutItsBlobIsNotedAndTheInstanceTakenAgain(t *testing.T) {
 	n.sound()
 }
 
+// What is kept aside and lost from the disk since is kept aside again when it is
+// sent again.
+func TestALostQuarantinedInstanceIsKeptAgain(t *testing.T) {
+	n := newNode(t)
+	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE), store.Stored)
+	other := encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.SetString(dict.PatientID, "X") }), explicitLE)
+	n.mustIngest(other, store.Quarantined)
+	lost := n.events(store.EventQuarantined)[0].Blob
+	n.mustIngest(other, store.Quarantined)
+	if e := n.events(store.EventQuarantined); len(e) != 2 || e[1].Blob != lost {
+		t.Fatalf("sent again it is %+v", e)
+	}
+	if err := n.blobs.Delete(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	n.mustIngest(other, store.Quarantined)
+	e := n.events(store.EventQuarantined)
+	if _, err := n.blobs.Stat(t.Context(), e[2].Blob); err != nil || e[2].Blob == lost {
+		t.Errorf("what was acknowledged is not there: %v", err)
+	}
+}
+
 // orphan leaves the blob of a data set behind as a crash before its record
 // does.
 func (n *node) orphan(sent []byte) {

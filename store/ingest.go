@@ -39,7 +39,7 @@ func (a *Archive) Ingest(ctx context.Context, p access.Principal, rq Request, in
 			Principal:        p,
 			Request:          rq,
 			StudyInstanceUID: receipt.StudyInstanceUID,
-			Instances:        nonEmpty(receipt.SOPInstanceUID, in.SOPInstanceUID),
+			Instances:        firstUID(receipt.SOPInstanceUID, in.SOPInstanceUID),
 			Detail:           map[string]string{"reason": refusalOf(err)},
 		})
 	}
@@ -235,10 +235,10 @@ func (a *Archive) discard(ctx context.Context, ref BlobRef) error {
 	return nil
 }
 
-// nonEmpty returns the first of the values that is not empty, as a list.
-func nonEmpty(values ...string) []string {
+// firstUID returns the first of the values that is a UID, as a list.
+func firstUID(values ...string) []string {
 	for _, v := range values {
-		if v != "" {
+		if dicom.ValidUID(v) {
 			return []string{v}
 		}
 	}

@@ -85,9 +85,14 @@ func (a *Archive) findQuarantined(ctx context.Context, row Row) (BlobRef, bool, 
 			a.log.Error("quarantine fact cannot be read", "error", err)
 			continue
 		}
-		if fact.Digest == row.Digest && fact.SOPInstanceUID == row.SOPInstanceUID {
-			return ref, true, nil
+		if fact.Digest != row.Digest || fact.SOPInstanceUID != row.SOPInstanceUID {
+			continue
 		}
+		if _, err := a.blobs.Stat(ctx, a.name(ref)); errors.Is(err, ErrNotFound) {
+			a.log.Error("a blob that was kept aside is missing, what was sent again takes its place", "blob", a.name(ref))
+			continue
+		}
+		return ref, true, nil
 	}
 	return BlobRef{}, false, nil
 }

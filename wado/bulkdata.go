@@ -44,7 +44,7 @@ func (s *server) bulkdata(x *exchange) error {
 		c.etag = etag(instance.Blob, "value "+name)
 		c.location = targetOf(instance).url(x.base) + "/bulkdata/" + name
 		if form.multipart {
-			return x.sendParts(form.media, []content{c})
+			return x.sendParts(form.media, 1, func(int) (content, error) { return c, nil })
 		}
 		return x.serve(c)
 	})
@@ -61,13 +61,9 @@ func (x *exchange) sendAllFrames(instance *store.Instance, accept acceptable) er
 	if count == 0 {
 		return errNoValue
 	}
-	numbers := make([]int, count)
-	for i := range numbers {
-		numbers[i] = i + 1
-	}
 	offers := frameOffers(syntaxOf(instance.TransferSyntaxUID))
 	slices.SortStableFunc(offers, func(a, b offer) int { return cmp.Compare(order(a), order(b)) })
-	return x.sendFrames(instance, accept, numbers, offers)
+	return x.sendFrames(instance, accept, nil, offers)
 }
 
 // order puts single parts first.

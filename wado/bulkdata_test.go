@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -213,5 +214,50 @@ func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
 		if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 {
 			t.Errorf("%s: %d bytes allocated", accept, grown)
 		}
+	}
+}
+
+// A few bytes can claim any number of frames: those are told one by one, or not
+// at all.
+func TestClaimedFramesTakeNoMemory(t *testing.T) {
+	f := newFixture(t)
+	d := still("1.1", "1.1.1", "1.1.1.1", dict.NumberOfFrames, "999999999")
+	d.SetInt(dict.Rows, 1)
+	d.SetInt(dict.Columns, 1)
+	d.SetInt(dict.BitsAllocated, 1)
+	d.SetBytes(dict.PixelData, dict.OB, make([]byte, 256<<10)) // 2 Mi frames of a bit
+	i, err := f.putAs(dicom.JPEGBaseline8Bit, file(t, d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := f.get(i.path() + "/bulkdata/7FE00010"); a.status != 413 {
+		t.Errorf("status %d, %d bytes", a.status, len(a.body))
+	}
+}
+
+// For each frame a deflated data set is inflated up to it.
+func TestFramesOfADeflatedInstanceAreBounded(t *testing.T) {
+	f := newFixture(t)
+	d := still("1.1", "1.1.1", "1.1.1.1", dict.NumberOfFrames, "65")
+	d.SetBytes(dict.PixelData, dict.OB, make([]byte, 6*65))
+	ts, _ := dicom.LookupTransferSyntax(dicom.DeflatedExplicitVRLittleEndian)
+	data, err := d.Encode(ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := dicom.FileMeta{MediaStorageSOPClassUID: d.String(dict.SOPClassUID), MediaStorageSOPInstanceUID: "1.1.1.1", TransferSyntaxUID: ts.UID}
+	i, err := f.putAs("", append(meta.AppendTo(nil), data...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := "1"
+	for n := 2; n <= 65; n++ {
+		list += "," + strconv.Itoa(n)
+	}
+	if a := f.get(i.path() + "/frames/" + list); a.status != 413 {
+		t.Errorf("65 frames: status %d", a.status)
+	}
+	if a := f.get(i.path() + "/frames/" + list[2:]); a.status != 200 || len(a.parts(t)) != 64 {
+		t.Errorf("64 frames: status %d", a.status)
 	}
 }

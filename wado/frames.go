@@ -42,37 +42,62 @@ func parseFrameList(list string) ([]int, error) {
 	return numbers, nil
 }
 
-// sendFrames sends frames by their numbers in one of the forms offered.
+// sendFrames sends frames by their numbers in one of the forms offered; nil are
+// all of them.
 func (x *exchange) sendFrames(instance *store.Instance, accept acceptable, numbers []int, offers []offer) error {
-	if len(numbers) > 1 {
+	count, err := instance.NumberOfFrames(x.r.Context())
+	if err != nil {
+		return err
+	}
+	if len(numbers) > 1 || numbers == nil && count > 1 {
 		offers = multipartOnly(offers)
 	}
 	form, ok := accept.choose(offers)
 	if !ok {
 		return errNoForm
 	}
-	count, err := instance.NumberOfFrames(x.r.Context())
-	if err != nil {
-		return err
+	if numbers == nil && count > maxFrames || len(numbers) > maxInflated && syntaxOf(instance.TransferSyntaxUID).Deflated {
+		return errTooManyFrames
 	}
 	unit, err := swapUnit(x.r.Context(), instance)
 	if err != nil {
 		return err
 	}
-	frames := make([]content, len(numbers))
-	for i, n := range numbers {
+	frame := func(i int) (content, error) {
+		n := i + 1
+		if numbers != nil {
+			n = numbers[i]
+		}
 		if n > count {
-			return store.ErrNoFrame
+			return content{}, store.ErrNoFrame
 		}
-		if frames[i], err = x.frameContent(instance, n, form, unit); err != nil {
-			return err
-		}
+		return x.frameContent(instance, n, form, unit)
 	}
 	if !form.multipart {
-		return x.serve(frames[0])
+		c, err := frame(0)
+		if err != nil {
+			return err
+		}
+		c.etag = etag(instance.Blob, c.location+" "+form.media)
+		return x.serve(c)
 	}
-	return x.sendParts(form.media, frames)
+	asked := count
+	if numbers != nil {
+		asked = len(numbers)
+	}
+	return x.sendParts(form.media, asked, frame)
 }
+
+const (
+	// maxFrames bounds the frames of one answer that has all of them: a few bytes
+	// of an object can claim any number.
+	maxFrames = 1 << 18
+	// maxInflated bounds the frames of a deflated instance that are asked for at
+	// once: for each the data set is inflated up to it.
+	maxInflated = 64
+)
+
+var errTooManyFrames = tooLarge("more frames than one answer may have: ask for fewer")
 
 // swapUnit is the size of the words of big endian pixel data, else 1.
 func swapUnit(ctx context.Context, instance *store.Instance) (int, error) {
@@ -104,7 +129,6 @@ func (x *exchange) frameContent(instance *store.Instance, n int, form offer, uni
 	return content{
 		contentType: form.contentType(),
 		size:        size,
-		etag:        etag(instance.Blob, "frame "+strconv.Itoa(n)+" "+form.media),
 		location:    targetOf(instance).url(x.base) + "/frames/" + strconv.Itoa(n),
 		ranges:      unit == 1,
 		open: func(ctx context.Context, off, length int64) (io.ReadCloser, error) {
@@ -117,11 +141,16 @@ func (x *exchange) frameContent(instance *store.Instance, n int, form offer, uni
 	}, nil
 }
 
-// sendParts streams contents as multipart/related.
-func (x *exchange) sendParts(media string, contents []content) error {
+// sendParts streams n contents as multipart/related. It asks for each twice: for
+// the length of all, and when its turn comes.
+func (x *exchange) sendParts(media string, n int, at func(i int) (content, error)) error {
 	out := newMultipartWriter(x)
 	length := out.endLength()
-	for i, c := range contents {
+	for i := range n {
+		c, err := at(i)
+		if err != nil {
+			return err
+		}
 		length += out.overhead(c.part(), i == 0) + c.size
 	}
 	h := x.Header()
@@ -131,7 +160,11 @@ func (x *exchange) sendParts(media string, contents []content) error {
 	if x.head() {
 		return nil
 	}
-	for _, c := range contents {
+	for i := range n {
+		c, err := at(i)
+		if err != nil {
+			return err
+		}
 		if err := x.sendContent(out, c); err != nil {
 			return err
 		}

@@ -28,11 +28,16 @@ func (s *server) metadata(x *exchange) error {
 	return s.withRetrieval(x, t, func(instances []*store.Instance) error {
 		out := newModelList(x, form, false)
 		err := ahead(x.r.Context(), instances, func(ctx context.Context, b []byte, instance *store.Instance) ([]byte, error) {
-			if largeHeader(instance) && !form.multipart {
+			if largeHeader(instance) {
 				return b, nil // is written when its turn comes
 			}
 			return s.appendMetadata(ctx, b, instance, x.base, form)
 		}, func(instance *store.Instance, object []byte) error {
+			if len(object) == 0 && form.multipart {
+				return out.add(func(b []byte) ([]byte, error) {
+					return s.appendMetadata(x.r.Context(), b, instance, x.base, form)
+				})
+			}
 			if len(object) == 0 {
 				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, x.base) })
 			}
@@ -92,6 +97,9 @@ func ahead(ctx context.Context, instances []*store.Instance,
 		if err := emit(instances[i], r.model); err != nil {
 			return err
 		}
+		if cap(r.model) > modelChunk*4 { // of an unusual header
+			continue
+		}
 		select {
 		case free <- r.model:
 		default:
@@ -147,17 +155,15 @@ func (s *server) modelOptions(instance *store.Instance, base string) dicom.JSONO
 }
 
 // largeHeaderSize is above what headers have but those of enhanced multi-frame
-// objects, segmentations, structure sets and the like. What is smaller does not
-// reach the limits of a data set in memory, of elements or of bytes.
-const largeHeaderSize = 512 << 10
+// objects, segmentations, structure sets and the like. Several smaller ones are
+// in memory at a time, up to six times as large when they are written out.
+const largeHeaderSize = 64 << 10
 
 // largeHeader reports whether the metadata of an instance is written while its
-// header is read, so that it is whole whatever its size.
+// header is read, so that it is whole and takes no memory whatever its size. A
+// deflated one may be of any.
 func largeHeader(instance *store.Instance) bool {
-	if instance.BodyOffset < 0 { // deflated, to a sixteenth or so
-		return instance.Size > largeHeaderSize/16
-	}
-	return instance.BodyOffset > largeHeaderSize
+	return instance.BodyOffset < 0 || instance.BodyOffset > largeHeaderSize
 }
 
 // writeMetadata writes the JSON object of one instance in constant memory. Of an

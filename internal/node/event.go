@@ -19,6 +19,10 @@ const (
 	detailIssuer    = "issuer_of_patient_id"
 )
 
+// maxDetail is how much of one further detail is recorded, in bytes: more than
+// any of ours has. What a peer chose must not fill the disk.
+const maxDetail = 8 << 10
+
 // recordOf makes the journal's record of an event: what identifies somebody is
 // given as actor, patient and study, of which the leaf has tokens only, and in
 // the payload, which is sealed.
@@ -42,6 +46,11 @@ func recordOf(e store.Event) (audit.Record, error) {
 				p.Detail = map[string]string{}
 			}
 			p.Detail[name] = value
+		}
+	}
+	for name, value := range p.Detail {
+		if len(value) > maxDetail {
+			p.Detail[name] = strings.ToValidUTF8(value[:maxDetail], "") + "..."
 		}
 	}
 	return audit.Record{

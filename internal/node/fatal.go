@@ -36,8 +36,11 @@ type watchedFile struct {
 func (w watchedFile) Sync() error     { return watch(w.fatal, w.File.Sync()) }
 func (w watchedFile) Datasync() error { return watch(w.fatal, w.File.Datasync()) }
 
+// watch lets those who sync deal with a disk or a quota that turns out to be
+// full only then, as some file systems tell it: what is new is thrown away, and
+// who cannot do that (the journal, the write log) stops by itself.
 func watch(fatal func(error), err error) error {
-	if durable.IsFatal(err) {
+	if durable.IsFatal(err) && !durable.IsNoSpace(err) {
 		fatal(err)
 	}
 	return err

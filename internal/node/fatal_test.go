@@ -1,10 +1,16 @@
 package node
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"syscall"
 	"testing"
 
 	"lumen/internal/durable"
+	"lumen/store/blob"
+	"lumen/store/blob/dir"
 )
 
 // Whoever syncs, and whatever they do with the error: the process hears of it.
@@ -48,5 +54,23 @@ func TestEveryFailedSyncIsFatal(t *testing.T) {
 				t.Errorf("a failed sync is not fatal: %v", err)
 			}
 		})
+	}
+}
+
+// A quota that is full at the sync stops one store, not the node.
+func TestAFullDiskAtTheSyncIsNotFatal(t *testing.T) {
+	faults := durable.NewFaults(durable.NewMem(0))
+	fatal := 0
+	objects, err := dir.New(watchedFS{faults, func(error) { fatal++ }}, "/blobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults.Inject(durable.Fault{Op: durable.OpSync, Times: 1, Err: fmt.Errorf("%w: %w", durable.ErrSync, syscall.EDQUOT)})
+	write := func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }
+	if err := objects.Put(t.Context(), "a/b", -1, write); !errors.Is(err, blob.ErrNoSpace) || fatal != 0 {
+		t.Errorf("put: %v, fatal %d times", err, fatal)
+	}
+	if err := objects.Put(t.Context(), "a/b", -1, write); err != nil {
+		t.Errorf("put when there is room again: %v", err)
 	}
 }

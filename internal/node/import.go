@@ -85,14 +85,20 @@ func (n *node) serveKnown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if found && q.Digest != "" {
-		found = q.Digest == hex.EncodeToString(row.Digest[:])
+		// What is lost from the disk is not known: it is stored again when it is sent.
+		_, lost := n.blobs.Stat(r.Context(), row.Blob.Name(n.keys.Tenant()))
+		found = q.Digest == hex.EncodeToString(row.Digest[:]) && lost == nil
 		if found {
-			n.tenant.Post(store.Event{
+			_, err := n.tenant.Append(r.Context(), store.Event{
 				Kind: store.EventDuplicate, Principal: n.principal(r), Request: commandRequest(protocolImport),
 				PatientID: row.Attributes.String(dict.PatientID), IssuerOfPatientID: row.Attributes.String(dict.IssuerOfPatientID),
 				StudyInstanceUID: row.StudyInstanceUID, Instances: []string{row.SOPInstanceUID},
 				Counts: store.Counts{Instances: 1, Bytes: row.Size},
 			})
+			if err != nil {
+				answer(w, http.StatusServiceUnavailable, store.ErrJournal.Error())
+				return
+			}
 		}
 	}
 	answerJSON(w, found)

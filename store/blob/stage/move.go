@@ -108,7 +108,11 @@ func (s *Stage) empty(ctx context.Context, seg *segment) error {
 	}
 	// First the segment stops to count, then its entries go: a delete that comes
 	// between finds the entry and marks a record that is not needed.
-	if err := seg.release(); err != nil {
+	if seg.damaged {
+		if err := seg.keepAside(s.cfg.FS); err != nil {
+			return err
+		}
+	} else if err := seg.release(); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -124,9 +128,12 @@ func (s *Stage) empty(ctx context.Context, seg *segment) error {
 	seg.entries = nil
 	seg.readers.Unlock()
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.changed.Broadcast()
+	if seg.damaged {
+		return seg.file.Close()
+	}
 	s.free = append(s.free, seg)
-	s.changed.Broadcast()
-	s.mu.Unlock()
 	return nil
 }
 

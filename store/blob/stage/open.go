@@ -120,17 +120,17 @@ func (s *Stage) recoverSegment(number int) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	seg := &segment{file: f, size: info.Size()}
+	seg := &segment{file: f, name: segmentName(s.cfg.Dir, number), size: info.Size()}
 	c, err := scan(f, seg.size)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if c.damaged > 0 {
-		s.log.Error("records of the write log are damaged: run lumen check", "segment", number, "records", c.damaged)
+		s.log.Error("records of the write log are damaged: the segment is kept aside, run lumen check", "segment", number, "places", c.damaged)
 	}
 	s.epoch = max(s.epoch, c.epoch)
-	seg.epoch, seg.used = c.epoch, c.used
-	if c.used == 0 {
+	seg.epoch, seg.used, seg.damaged = c.epoch, c.used, c.damaged > 0
+	if c.used == 0 && !seg.damaged {
 		s.free = append(s.free, seg)
 		return nil
 	}

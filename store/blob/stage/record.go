@@ -100,52 +100,138 @@ type content struct {
 	records []found
 	epoch   uint64 // of the records; where there are none, of those before
 	used    int64
-	// damaged counts records that were written whole and are not what they were.
-	// The last one may be torn, which is no damage: nobody was told that it is
-	// durable.
+	// damaged counts the places where records were written whole and are not what
+	// they were. The last one may be torn, which is no damage: nobody was told
+	// that it is durable.
 	damaged int
 }
 
-// scan reads a segment back.
+// scan reads a segment back. Its use ends at what is no record of its epoch, if
+// none follows: what was there before stays behind the last record.
 func scan(f durable.File, size int64) (c content, err error) {
 	var fixed [headSize]byte
-	var buf []byte
+	if _, err := f.ReadAt(fixed[:], 0); err != nil {
+		return c, err
+	}
+	if bytes.Equal(fixed[:8], free[:]) {
+		c.epoch = binary.BigEndian.Uint64(fixed[8:])
+		return c, nil
+	}
+	if fixed == [headSize]byte{} {
+		return c, nil
+	}
+	if h, ok := parseHead(fixed[:], size); ok {
+		c.epoch = h.epoch
+	} else if c.epoch, err = lastEpoch(f, size); err != nil {
+		return c, err
+	}
 	torn := false
 	for c.used+headSize <= size {
-		if _, err := f.ReadAt(fixed[:], c.used); err != nil {
+		r, next, ok, err := readRecord(f, c.used, size, c.epoch)
+		if err != nil {
 			return c, err
 		}
-		h, ok := parseHead(fixed[:], size-c.used)
-		switch {
-		case ok && (c.used == 0 || h.epoch == c.epoch):
-		case c.used > 0 || fixed == [headSize]byte{}:
-			return c, nil
-		case bytes.Equal(fixed[:8], free[:]):
-			c.epoch = binary.BigEndian.Uint64(fixed[8:])
-			return c, nil
-		default: // what follows cannot be told from what was there before
-			c.damaged++
-			return c, nil
+		if next > c.used && !torn { // a head of this epoch
+			if torn = !ok; ok {
+				c.records = append(c.records, r)
+			}
+			c.used = next
+			continue
 		}
-		if torn { // not the last after all
-			c.damaged++
+		// The end, unless there is a record behind what is broken here.
+		from := c.used
+		if torn && next > c.used {
+			from = c.used - 8
 		}
-		c.epoch = h.epoch
-		if need := h.nameSize + h.dataSize; cap(buf) < need { // within the segment: parseHead
-			buf = make([]byte, need)
-		}
-		body := buf[:h.nameSize+h.dataSize]
-		if _, err := f.ReadAt(body, c.used+headSize); err != nil && err != io.EOF {
+		at, err := findRecord(f, from+8, size, c.epoch)
+		if err != nil {
 			return c, err
 		}
-		fixed[deadAt] = 0
-		sum := crc32.Update(crc32.Checksum(fixed[:20], table), table, body)
-		name := string(body[:h.nameSize])
-		torn = sum != h.sum || !blob.ValidName(name)
-		if !torn {
-			c.records = append(c.records, found{name, h.dead, c.used, c.used + headSize + int64(h.nameSize), h.dataSize})
+		if at < 0 {
+			break
 		}
-		c.used += h.size()
+		c.damaged++
+		c.used, torn = at, false
+	}
+	if len(c.records) == 0 && c.used == 0 {
+		c.damaged++ // what is there is neither free nor anything that can be told
 	}
 	return c, nil
+}
+
+// readRecord reads the record at off. Next is where the next one begins, off
+// where there is no head of that epoch; ok is false when the record is not whole.
+func readRecord(f durable.File, off, size int64, epoch uint64) (r found, next int64, ok bool, err error) {
+	var fixed [headSize]byte
+	if _, err := f.ReadAt(fixed[:], off); err != nil {
+		return r, off, false, err
+	}
+	h, ok := parseHead(fixed[:], size-off)
+	if !ok || h.epoch != epoch {
+		return r, off, false, nil
+	}
+	body := make([]byte, h.nameSize+h.dataSize) // within the segment: parseHead
+	if _, err := f.ReadAt(body, off+headSize); err != nil && err != io.EOF {
+		return r, off, false, err
+	}
+	fixed[deadAt] = 0
+	sum := crc32.Update(crc32.Checksum(fixed[:20], table), table, body)
+	name := string(body[:h.nameSize])
+	r = found{name, h.dead, off, off + headSize + int64(h.nameSize), h.dataSize}
+	return r, off + h.size(), sum == h.sum && blob.ValidName(name), nil
+}
+
+// findRecord returns the offset of the first whole record of an epoch from an
+// offset on, -1 when there is none.
+func findRecord(f durable.File, from, size int64, epoch uint64) (int64, error) {
+	pattern := binary.BigEndian.AppendUint64(magic[:len(magic):len(magic)], epoch)
+	return search(f, from, size, pattern, func(at int64) (bool, error) {
+		_, _, ok, err := readRecord(f, at, size, epoch)
+		return ok, err
+	})
+}
+
+// lastEpoch returns the largest epoch that a whole record in the segment has.
+func lastEpoch(f durable.File, size int64) (last uint64, err error) {
+	_, err = search(f, 0, size, magic[:], func(at int64) (bool, error) {
+		var fixed [headSize]byte
+		if _, err := f.ReadAt(fixed[:], at); err != nil {
+			return false, err
+		}
+		h, ok := parseHead(fixed[:], size-at)
+		if !ok || h.epoch <= last {
+			return false, nil
+		}
+		_, _, ok, err := readRecord(f, at, size, h.epoch)
+		if ok {
+			last = h.epoch
+		}
+		return false, err
+	})
+	return last, err
+}
+
+// search looks for pattern at multiples of 8 until accept takes one.
+func search(f durable.File, from, size int64, pattern []byte, accept func(at int64) (bool, error)) (int64, error) {
+	const step = 1 << 20
+	buf := make([]byte, step+len(pattern))
+	for base := from; base+headSize <= size; base += step {
+		window := buf[:min(int64(len(buf)), size-base)]
+		if _, err := f.ReadAt(window, base); err != nil && err != io.EOF {
+			return -1, err
+		}
+		for i := 0; ; i++ {
+			n := bytes.Index(window[i:], pattern)
+			if n < 0 || i+n >= step {
+				break
+			}
+			i += n
+			if at := base + int64(i); at%8 == 0 && at+headSize <= size {
+				if ok, err := accept(at); ok || err != nil {
+					return at, err
+				}
+			}
+		}
+	}
+	return -1, nil
 }

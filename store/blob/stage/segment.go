@@ -12,7 +12,9 @@ import (
 // segment is one preallocated file of the log.
 type segment struct {
 	file    durable.File
+	name    string
 	size    int64
+	damaged bool   // is kept aside, not used again
 	epoch   uint64 // of the records in it; a later use has a larger one
 	used    int64
 	entries []*entry
@@ -51,7 +53,7 @@ func allocate(fsys durable.FS, dir string, number int, size int64) (_ *segment, 
 	if err := fsys.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("sync the folder of segments: %w", err)
 	}
-	return &segment{file: f, size: size}, nil
+	return &segment{file: f, name: name, size: size}, nil
 }
 
 func segmentName(dir string, number int) string {
@@ -77,6 +79,18 @@ func (s *segment) release() error {
 	}
 	if err := s.file.Datasync(); err != nil {
 		return fmt.Errorf("release a segment: %w", err)
+	}
+	return nil
+}
+
+// keepAside gives a damaged segment a name under which no start finds it: what
+// can be told of it was moved, and somebody may find more.
+func (s *segment) keepAside(fsys durable.FS) error {
+	if err := fsys.Rename(s.name, fmt.Sprintf("%s.damaged-%d", s.name, s.epoch)); err != nil {
+		return fmt.Errorf("keep a damaged segment aside: %w", err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(s.name)); err != nil {
+		return fmt.Errorf("keep a damaged segment aside: %w", err)
 	}
 	return nil
 }

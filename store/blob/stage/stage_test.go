@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -250,5 +252,66 @@ func BenchmarkPut(b *testing.B) {
 			all.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "objects/s")
 		})
+	}
+}
+
+// A record whose head or content is damaged is one record lost, whatever comes
+// before and after it, and its segment is kept.
+func TestDamageCostsOneRecord(t *testing.T) {
+	const objects, size = 6, 1000
+	for _, at := range []int64{5, 13, 16, 21, 30, 500} { // of the record: epoch, name's length, data's length, sum, name, data
+		for broken := range objects - 1 { // the last may be torn
+			if broken == 0 && at == 5 {
+				continue // nothing tells the epoch of a segment but its first record
+			}
+			mem := durable.NewMem(0)
+			cfg := stage.Config{Segments: 1, SegmentSize: 64 << 10, Quiet: time.Hour}
+			s := open(t, cfg, mem, "/data")
+			t.Cleanup(func() { s.Close(context.Background()) }) // on files that are another's by then
+			for i := range objects {
+				blobtest.Put(t, s, fmt.Sprintf("t/%d", i), blobtest.Content(uint64(i), size))
+			}
+			f, err := mem.OpenFile("/data/stage/0000.log", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const record = (24 + 3 + size + 7) / 8 * 8
+			b := make([]byte, 1)
+			if _, err := f.ReadAt(b, int64(broken)*record+at); err != nil {
+				t.Fatal(err)
+			}
+			b[0] ^= 0x10
+			if _, err := f.WriteAt(b, int64(broken)*record+at); err != nil {
+				t.Fatal(err)
+			}
+			again := open(t, cfg, mem, "/data")
+			check := func(blobs store.Blobs) {
+				t.Helper()
+				for i := range objects {
+					got, err := blobtest.Get(t.Context(), blobs, fmt.Sprintf("t/%d", i), 0, -1)
+					if ok := err == nil && bytes.Equal(got, blobtest.Content(uint64(i), size)); ok == (i == broken) {
+						t.Errorf("byte %d of record %d: object %d: %d bytes, %v", at, broken, i, len(got), err)
+					}
+				}
+			}
+			check(again)
+			if err := again.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			files, err := mem.ReadDir("/data/stage")
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for _, e := range files {
+				if strings.Contains(e.Name(), "damaged") {
+					kept++
+				}
+			}
+			if kept != 1 {
+				t.Errorf("byte %d of record %d: %d segments are kept aside", at, broken, kept)
+			}
+			check(closing(t, open(t, cfg, mem, "/data")))
+		}
 	}
 }
