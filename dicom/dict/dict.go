@@ -45,7 +45,7 @@ type Attribute struct {
 	Or      VR // the other one where the standard allows two, else 0
 	VM      string
 	Keyword string
-	Name    string // the keyword's words, separated by spaces
+	Name    string
 	Retired bool
 }
 
@@ -57,7 +57,7 @@ func LookupTag(t Tag) (Attribute, bool) {
 	if i, ok := find(t); ok {
 		row := &rows[i]
 		return Attribute{Tag: t, VR: row.vr, Or: row.or, VM: row.vm, Keyword: row.keyword,
-			Name: words(row.keyword), Retired: row.retired}, true
+			Name: row.name, Retired: row.retired}, true
 	}
 	switch {
 	case t.GroupLength():
@@ -173,11 +173,7 @@ type UIDEntry struct {
 func LookupUID(uid string) (UIDEntry, bool) {
 	i := sort.Search(len(uids), func(i int) bool { return uids[i].UID >= uid })
 	if i < len(uids) && uids[i].UID == uid {
-		u := uids[i]
-		if u.Name == "" {
-			u.Name = words(u.Keyword)
-		}
-		return u, true
+		return uids[i], true
 	}
 	return UIDEntry{}, false
 }
@@ -193,18 +189,3 @@ func StorageSOPClasses() []string {
 	}
 	return list
 }
-
-// words splits a keyword: "CTImageStorage" becomes "CT Image Storage".
-func words(keyword string) string {
-	b := make([]byte, 0, len(keyword)+8)
-	for i := 0; i < len(keyword); i++ {
-		if i > 0 && upper(keyword[i]) && (!upper(keyword[i-1]) || i+1 < len(keyword) && lower(keyword[i+1])) {
-			b = append(b, ' ')
-		}
-		b = append(b, keyword[i])
-	}
-	return string(b)
-}
-
-func upper(c byte) bool { return 'A' <= c && c <= 'Z' }
-func lower(c byte) bool { return 'a' <= c && c <= 'z' }

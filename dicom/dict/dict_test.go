@@ -55,9 +55,9 @@ func TestLookupUID(t *testing.T) {
 		{dict.UIDCTImageStorage, "CT Image Storage", dict.TypeStorageSOPClass},
 		{dict.UIDVideoEndoscopicImageStorage, "Video Endoscopic Image Storage", dict.TypeStorageSOPClass},
 		{"1.2.840.10008.1.2.4.203", "High-Throughput JPEG 2000", dict.TypeTransferSyntax},
-		{dict.UIDStudyRootQueryRetrieveInformationModelFind, "Study Root Query Retrieve Information Model Find", dict.TypeSOPClass},
-		{dict.UIDVerification, "Verification", dict.TypeSOPClass},
-		{dict.UIDStorageCommitmentPushModelInstance, "Storage Commitment Push Model Instance", dict.TypeSOPInstance},
+		{dict.UIDStudyRootQueryRetrieveInformationModelFind, "Study Root Query/Retrieve Information Model - FIND", dict.TypeSOPClass},
+		{dict.UIDVerification, "Verification SOP Class", dict.TypeSOPClass},
+		{dict.UIDStorageCommitmentPushModelInstance, "Storage Commitment Push Model SOP Instance", dict.TypeSOPInstance},
 	} {
 		if u, ok := dict.LookupUID(c.uid); !ok || u.Name != c.name || u.Type != c.kind {
 			t.Errorf("%s: %v, %v", c.uid, u, ok)
@@ -97,5 +97,29 @@ func TestVR(t *testing.T) {
 	}
 	if dict.VR('Z'<<8|'Z').Known() || dict.VR(0).Known() {
 		t.Error("an unknown VR is known")
+	}
+}
+
+func TestNamesAreTheStandards(t *testing.T) {
+	for tag, name := range map[dict.Tag]string{
+		dict.PatientName:            "Patient's Name",
+		dict.OtherPatientIDs:        "Other Patient IDs",
+		dict.NewTag(0x0040, 0x4036): "Human Performer's Organization",
+		dict.NewTag(0x601E, 0x3000): "Overlay Data",
+		dict.PyramidUID:             "Pyramid UID",
+	} {
+		if a, ok := dict.LookupTag(tag); !ok || a.Name != name {
+			t.Errorf("%v is %q, want %q", tag, a.Name, name)
+		}
+	}
+	for uid, name := range map[string]string{
+		"1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit Image Storage",
+		"1.2.840.10008.5.1.4.1.1.12.2.1":   "Enhanced XRF Image Storage",
+		"1.2.840.10008.5.1.4.1.2.2.1":      "Study Root Query/Retrieve Information Model - FIND",
+		"1.2.840.10008.5.1.4.1.1.66.7":     "Label Map Segmentation Storage",
+	} {
+		if u, ok := dict.LookupUID(uid); !ok || u.Name != name {
+			t.Errorf("%s is %q, want %q", uid, u.Name, name)
+		}
 	}
 }
