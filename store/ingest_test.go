@@ -120,6 +120,43 @@ func TestIngestReadsAnyPieces(t *testing.T) {
 	}
 }
 
+// A file that was cut in its header is kept as one that was cut in its pixel
+// data is, if it says whose it is.
+func TestIngestKeepsWhatWasCutInItsHeader(t *testing.T) {
+	for _, uid := range []string{dicom.ExplicitVRLittleEndian, dicom.ImplicitVRLittleEndian, dicom.ExplicitVRBigEndian, dicom.DeflatedExplicitVRLittleEndian} {
+		ts, _ := dicom.LookupTransferSyntax(uid)
+		whole := encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) {
+			comments := []byte("Polyp")
+			for i := range 600 { // which does not deflate well
+				comments = append(comments, byte('a'+i*i*7919>>5%26))
+			}
+			d.SetBytes(dict.ImageComments, dict.LT, comments)
+		}), ts)
+		kept := 0
+		for size := 0; size < len(whole); size += 31 {
+			n := newNode(t)
+			r, err := n.ingest(ts, whole[:size])
+			if err != nil {
+				if !errors.Is(err, store.ErrUnreadable) {
+					t.Fatal(err)
+				}
+				n.holdsNothing()
+				continue
+			}
+			kept++
+			if !bytes.Equal(n.stored("1.1"), whole[:size]) {
+				t.Errorf("%s, %d bytes: not as received", ts.Name, size)
+			}
+			if at := bytes.Index(whole, []byte("Polyp")); at > 0 && size > at && size < at+600 && !r.Findings.Has(dicom.CutShort) {
+				t.Errorf("%s, %d bytes: nothing was found", ts.Name, size)
+			}
+		}
+		if kept < 5 {
+			t.Errorf("%s: only %d kept", ts.Name, kept)
+		}
+	}
+}
+
 func TestIngestRefuses(t *testing.T) {
 	without := func(tag dicom.Tag) []byte {
 		return encode(t, still("1.1", "1.1.1", "1.1.1.1", func(d *dicom.DataSet) { d.Delete(tag) }), explicitLE)

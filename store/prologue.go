@@ -70,6 +70,8 @@ func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*
 		err = c.err
 	case c.err != nil: // the data set is longer than what is looked at here
 		err = nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && p.studyUID != "": // it was cut; the scan counts that
+		err = nil
 	case err != nil:
 		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 	case p.studyUID == "":

@@ -57,7 +57,7 @@ func readHeader(ctx context.Context, instance *store.Instance, maxValue int) (he
 	header, err = dicom.ReadDataSet(r, dicom.ReadOptions{
 		Until: firstPixelTag, MaxValue: int64(maxValue), MaxBytes: dicom.DefaultLimits().HeaderBytes,
 	})
-	if errors.Is(err, io.ErrUnexpectedEOF) && instance.BodyOffset == instance.Size { // it was cut when it was received
+	if errors.Is(err, io.ErrUnexpectedEOF) && (instance.BodyOffset == instance.Size || ts.Deflated) { // it was cut when it was received
 		return header, !r.Findings().Has(dicom.LeftOut), nil
 	}
 	if err != nil {

@@ -181,3 +181,30 @@ func TestMetadataOfACutHeader(t *testing.T) {
 		t.Errorf("%d frames", n)
 	}
 }
+
+// A small header, too, and one of which nobody can tell where it ends.
+func TestMetadataOfASmallCutHeader(t *testing.T) {
+	for _, uid := range []string{dicom.ExplicitVRLittleEndian, dicom.DeflatedExplicitVRLittleEndian} {
+		f := newFixture(t)
+		ts, _ := dicom.LookupTransferSyntax(uid)
+		d := identified(dict.UIDVLEndoscopicImageStorage, "1.2.3.20000", "ES")
+		comments := []byte("Polyp")
+		for i := range 600 { // which does not deflate well
+			comments = append(comments, byte('a'+i*i*7919>>5%26))
+		}
+		d.SetBytes(dict.ImageComments, dict.LT, comments)
+		data, err := d.Encode(ts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := f.putAs("", append(dicom.FileMeta{TransferSyntaxUID: ts.UID}.AppendTo(nil), data[:len(data)-200]...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := f.get(i.path() + "/metadata")
+		var list []jsonObject
+		if err := json.Unmarshal(a.body, &list); err != nil || a.status != 200 || len(list) != 1 || list[0]["0020000D"].VR != "UI" {
+			t.Errorf("%s: %d, %v: %s", ts.Name, a.status, err, a.body)
+		}
+	}
+}
