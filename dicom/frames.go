@@ -27,8 +27,9 @@ const (
 
 // ends collects the first and last bytes of a fragment.
 type ends struct {
-	head, tail [4]byte
-	n          int // bytes in head
+	head [8]byte
+	tail [4]byte
+	n    int // bytes in head
 }
 
 func (e *ends) add(b []byte) {
@@ -45,14 +46,16 @@ func (e *ends) add(b []byte) {
 
 // mark looks for the markers with which coded images start and end: SOI and
 // EOI of JPEG and JPEG-LS, SOC and EOC of JPEG 2000 and HTJ2K, the signatures
-// of JPEG XL. A fragment may end with a padding byte.
+// of JPEG XL, the header of RLE: 1 to 15 segments, of which the first is at 64.
+// A fragment may end with a padding byte.
 func (e *ends) mark() (m mark) {
 	h, t := e.head, e.tail
 	switch {
 	case h[0] == 0xFF && h[1] == 0xD8 && h[2] == 0xFF,
 		h[0] == 0xFF && h[1] == 0x4F && h[2] == 0xFF && h[3] == 0x51,
 		h[0] == 0xFF && h[1] == 0x0A,
-		h == [4]byte{0, 0, 0, 12}:
+		[4]byte(h[:4]) == [4]byte{0, 0, 0, 12},
+		h == [8]byte{h[0], 0, 0, 0, 64} && h[0]-1 < 15:
 		m |= startsImage
 	}
 	if t[2] == 0xFF && t[3] == 0xD9 || t[1] == 0xFF && t[2] == 0xD9 {

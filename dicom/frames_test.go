@@ -129,6 +129,24 @@ func TestEncapsulatedFrames(t *testing.T) {
 	}
 }
 
+// Each frame of RLE has a header (PS3.5 annex G.5), and one fragment; some
+// writers split frames.
+func TestFramesOfRLEStartWithTheirHeader(t *testing.T) {
+	header := string([]byte{3, 0, 0, 0, 64, 0, 0, 0, 70, 0, 0, 0}) + strings.Repeat("\x00", 52)
+	b := encapsulated(t, 2, nil, header+"aa", "\x03\x00\x00\x00bb", header+"cc")
+	s, err := dicom.ScanDataSet(bytes.NewReader(b), syntax(t, dicom.RLELossless), dicom.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Frames()
+	if err != nil || f.Len() != 2 {
+		t.Fatalf("%d frames, %v", f.Len(), err)
+	}
+	if x, _, _, _ := f.Frame(0); len(x) != 2 {
+		t.Errorf("the first frame is %v", x)
+	}
+}
+
 // What has no markers is told apart by its number of fragments, or a table.
 func TestFramesWithoutMarkers(t *testing.T) {
 	const bot = "\x00\x00\x00\x00\x14\x00\x00\x00"
