@@ -91,28 +91,40 @@ func (s *Scan) Frames() (FrameTable, error) {
 	if len(p.Fragments) == 0 {
 		return t, nil
 	}
+	var err error
+	if t.first, err = s.firstFragments(n); err != nil {
+		return FrameTable{}, err
+	}
+	switch {
+	case len(p.ExtendedOffsets) == len(t.first) && len(p.ExtendedLengths) == len(t.first):
+		t.leaveOutPadding(func(i int) uint64 { return p.ExtendedLengths[i] })
+	case s.syntax.UID == EncapsulatedUncompressedExplicitVRLittleEndian:
+		if p, err := s.pixels(); err == nil {
+			t.leaveOutPadding(func(int) uint64 { return uint64(p.size()+7) / 8 })
+		}
+	}
+	return t, nil
+}
+
+// firstFragments returns the first fragment of each of n frames.
+func (s *Scan) firstFragments(n int) ([]uint32, error) {
+	p := &s.Pixel
 	if s.syntax.Video || n == 1 {
-		t.first = []uint32{0}
-		p.leaveOutPadding(&t)
-		return t, nil
+		return []uint32{0}, nil
 	}
 	if first, ok := p.byOffsets(n); ok {
-		t.first = first
-		p.leaveOutPadding(&t)
-		return t, nil
+		return first, nil
 	}
 	if len(p.BasicOffsets)+len(p.ExtendedOffsets) > 0 {
 		s.Findings.Add(TableMismatch)
 	}
 	if len(p.Fragments) == n {
-		t.first = identity(n)
-		return t, nil
+		return identity(n), nil
 	}
 	if first, ok := p.byMarkers(n); ok {
-		t.first = first
-		return t, nil
+		return first, nil
 	}
-	return FrameTable{}, fmt.Errorf("dicom: %d fragments for %d frames: %w", len(p.Fragments), n, ErrFrames)
+	return nil, fmt.Errorf("dicom: %d fragments for %d frames: %w", len(p.Fragments), n, ErrFrames)
 }
 
 func identity(n int) []uint32 {
@@ -152,24 +164,20 @@ func (p *PixelLayout) byOffsets(n int) ([]uint32, bool) {
 }
 
 // leaveOutPadding cuts the byte that pads the last fragment of a frame, where
-// the extended offset table says that the frame is one byte shorter. Other
-// lengths that do not fit are not believed.
-func (p *PixelLayout) leaveOutPadding(t *FrameTable) {
-	n := len(t.first)
-	if len(p.ExtendedOffsets) != n || len(p.ExtendedLengths) != n {
-		return
-	}
+// the frame is told to be one byte shorter. Other lengths that do not fit are
+// not believed.
+func (t *FrameTable) leaveOutPadding(want func(frame int) uint64) {
 	t.fragments = slices.Clone(t.fragments)
-	for i, want := range p.ExtendedLengths {
+	for i := range t.first {
 		end := len(t.fragments)
-		if i+1 < n {
+		if i+1 < len(t.first) {
 			end = int(t.first[i+1])
 		}
 		var length int64
 		for _, x := range t.fragments[t.first[i]:end] {
 			length += x.Length
 		}
-		if last := &t.fragments[end-1]; last.Length > 0 && want == uint64(length-1) {
+		if last := &t.fragments[end-1]; last.Length > 0 && want(i) == uint64(length-1) {
 			last.Length--
 		}
 	}
@@ -192,10 +200,14 @@ func (p *PixelLayout) byMarkers(n int) ([]uint32, bool) {
 	return nil, false
 }
 
-// nativeFrames computes the size of a frame from the Image Pixel module
-// (PS3.3 section C.7.6.3). The last frame may be shorter than the others when
-// pixel data is; frames beyond it are not in the table.
-func (s *Scan) nativeFrames(n int) (FrameTable, error) {
+// pixels are the dimensions of a native frame (PS3.3 section C.7.6.3).
+type pixels struct{ count, samples, bits int64 }
+
+// size is the frame's length in bits.
+func (p pixels) size() int64 { return p.count * p.samples * p.bits }
+
+// pixels reads the Image Pixel module.
+func (s *Scan) pixels() (pixels, error) {
 	d := s.Header
 	rows, _ := d.Int(dict.Rows)
 	columns, _ := d.Int(dict.Columns)
@@ -210,17 +222,27 @@ func (s *Scan) nativeFrames(n int) (FrameTable, error) {
 	case s.Pixel.Tag == dict.DoubleFloatPixelData:
 		bits = 64
 	case !ok:
-		return FrameTable{}, fmt.Errorf("dicom: no Bits Allocated: %w", ErrFrames)
+		return pixels{}, fmt.Errorf("dicom: no Bits Allocated: %w", ErrFrames)
 	}
 	if rows < 1 || columns < 1 || samples < 1 || bits < 1 || rows > 1<<16 || columns > 1<<16 || samples > 1<<16 || bits > 64 {
-		return FrameTable{}, fmt.Errorf("dicom: no or impossible rows, columns, samples or bits: %w", ErrFrames)
+		return pixels{}, fmt.Errorf("dicom: no or impossible rows, columns, samples or bits: %w", ErrFrames)
 	}
-	pixels, total := int64(rows)*int64(columns), s.Pixel.ValueLength*8
+	return pixels{int64(rows) * int64(columns), int64(samples), int64(bits)}, nil
+}
+
+// nativeFrames computes the size of a frame. The last frame may be shorter than
+// the others when pixel data is; frames beyond it are not in the table.
+func (s *Scan) nativeFrames(n int) (FrameTable, error) {
+	p, err := s.pixels()
+	if err != nil {
+		return FrameTable{}, err
+	}
+	total := s.Pixel.ValueLength * 8
 	if available := s.Inflated - s.Pixel.ValueOffset; available*8 < total {
 		total = available * 8
 	}
-	size := pixels * int64(samples) * int64(bits)
-	if sub := subsampled(d.String(dict.PhotometricInterpretation), pixels, int64(bits)); sub > 0 && samples == 3 &&
+	size := p.size()
+	if sub := subsampled(s.Header.String(dict.PhotometricInterpretation), p.count, p.bits); sub > 0 && p.samples == 3 &&
 		(total+7)/8 < (size*int64(n)+7)/8 {
 		size = sub
 	}

@@ -301,6 +301,27 @@ func TestExtendedOffsetTableLengthsLeaveOutThePadding(t *testing.T) {
 	}
 }
 
+// PS3.5 annex A.4.11: each frame is native, in fragments of its own.
+func TestEncapsulatedUncompressedFramesHaveNoPadding(t *testing.T) {
+	d := native(8, 1, 3, nil)
+	d.Delete(dict.PixelData)
+	d.SetInt(dict.NumberOfFrames, 2)
+	head := mustEncode(t, d)
+	b := append(head, encapsulated(t, 2, nil, "abc\x00", "def\x00")...)
+	b = append(head[:len(head):len(head)], b[bytes.Index(b, []byte("\xE0\x7F\x10\x00")):]...)
+	s, err := dicom.ScanDataSet(bytes.NewReader(b), syntax(t, dicom.EncapsulatedUncompressedExplicitVRLittleEndian), dicom.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, _, _, err := f.Frame(1); err != nil || len(x) != 1 || string(b[x[0].Offset:x[0].End()]) != "def" {
+		t.Errorf("the second frame is %v, %v", x, err)
+	}
+}
+
 func TestVideoIsOneFrame(t *testing.T) {
 	b := encapsulated(t, 100, nil, "aa", "bb", "cc")
 	s, err := dicom.ScanDataSet(bytes.NewReader(b), syntax(t, dicom.MPEG4HP41F), dicom.Limits{})

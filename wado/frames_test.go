@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"lumen/dicom"
+	"lumen/dicom/dict"
 	"lumen/internal/shareddata"
 )
 
@@ -130,7 +132,7 @@ func TestMediaTypesOfFrames(t *testing.T) {
 		"video/mpeg":      {dicom.MPEG2MPML, dicom.MPEG2MPMLF, dicom.MPEG2MPHL, dicom.MPEG2MPHLF},
 		"video/mp4":       {dicom.MPEG4HP41, dicom.MPEG4HP41F, dicom.MPEG4HP41BD, dicom.MPEG4HP422D, dicom.MPEG4HP423D, dicom.MPEG4HP42STEREO},
 		"video/h265":      {dicom.HEVCMP51, dicom.HEVCM10P51},
-		octets:            {dicom.EncapsulatedUncompressedExplicitVRLittleEndian, dicom.DeflatedImageFrameCompression},
+		octets:            {dicom.DeflatedImageFrameCompression},
 	} {
 		for _, syntax := range syntaxes {
 			// The bytes of one still, said to be of that syntax, under a UID of its own.
@@ -157,6 +159,49 @@ func TestMediaTypesOfFrames(t *testing.T) {
 			if a := f.get(i.path()+"/frames/1", "Accept", octets); (a.status == 200) != (media == octets) {
 				t.Errorf("%s decoded: status %d", syntax, a.status)
 			}
+		}
+	}
+}
+
+// The fragments of Encapsulated Uncompressed are native frames, and given as
+// those of the uncompressed syntaxes are.
+func TestEncapsulatedUncompressedFramesAreNative(t *testing.T) {
+	const octets = "application/octet-stream"
+	ts, _ := dicom.LookupTransferSyntax(dicom.EncapsulatedUncompressedExplicitVRLittleEndian)
+	var data bytes.Buffer
+	w := dicom.NewWriter(&data, ts)
+	d := identified(dict.UIDVLEndoscopicImageStorage, "1.2.3.20000", "ES")
+	for tag, n := range map[dicom.Tag]int{dict.Rows: 1, dict.Columns: 3, dict.SamplesPerPixel: 1, dict.BitsAllocated: 8, dict.NumberOfFrames: 2} {
+		d.SetInt(tag, n)
+	}
+	w.WriteDataSet(d)
+	w.StartFragments(dict.PixelData, dict.OB)
+	for _, fragment := range []string{"", "abc\x00", "def\x00"} {
+		w.StartFragment(int64(len(fragment)))
+		io.WriteString(w, fragment)
+	}
+	w.EndSequence()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t)
+	i, err := f.putAs("", append(dicom.FileMeta{TransferSyntaxUID: ts.UID}.AppendTo(nil), data.Bytes()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for accept, syntax := range map[string]string{
+		"": dicom.ExplicitVRLittleEndian, octets: dicom.ExplicitVRLittleEndian,
+		octets + "; transfer-syntax=" + dicom.ExplicitVRLittleEndian: dicom.ExplicitVRLittleEndian,
+		octets + "; transfer-syntax=*":                               ts.UID, octets + "; transfer-syntax=" + ts.UID: ts.UID,
+	} {
+		a := f.get(i.path()+"/frames/2", "Accept", accept)
+		body, contentType := a.body, a.header.Get("Content-Type")
+		if accept == "" {
+			part := a.parts(t)[0]
+			body, contentType = part.body, part.contentType
+		}
+		if a.status != 200 || string(body) != "def" || contentType != octets+"; transfer-syntax="+syntax {
+			t.Errorf("%q: status %d, %s, %q", accept, a.status, contentType, body)
 		}
 	}
 }

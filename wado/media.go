@@ -106,6 +106,13 @@ func frameOffers(ts dicom.TransferSyntax) []offer {
 	}
 	media := frameMedia[ts.UID]
 	var offers []offer
+	native := ts.UID == dicom.EncapsulatedUncompressedExplicitVRLittleEndian
+	if native { // a fragment is a native frame (PS3.5 annex A.4.11)
+		o := offer{media: mediaOctetStream, syntax: dicom.ExplicitVRLittleEndian, standard: true}
+		wrapped := o
+		wrapped.multipart = true
+		offers = append(offers, wrapped, o)
+	}
 	add := func(media string) {
 		offers = append(offers,
 			offer{multipart: true, media: media, syntax: ts.UID, stored: true, standard: true},
@@ -119,9 +126,10 @@ func frameOffers(ts dicom.TransferSyntax) []offer {
 	}
 	// Compressed bytes under application/octet-stream are for those who name the
 	// syntax or take any: cornerstone asks so for everything.
+	standard := media == "" && !native
 	return append(offers,
-		offer{multipart: true, media: mediaOctetStream, syntax: ts.UID, stored: true, standard: media == ""},
-		offer{media: mediaOctetStream, syntax: ts.UID, stored: true, standard: media == ""})
+		offer{multipart: true, media: mediaOctetStream, syntax: ts.UID, stored: true, standard: standard},
+		offer{media: mediaOctetStream, syntax: ts.UID, stored: true, standard: standard})
 }
 
 // contentType is the Content-Type of one part.
