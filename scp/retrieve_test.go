@@ -15,6 +15,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 	"lumen/scp"
 	"lumen/store"
 )
@@ -390,6 +391,15 @@ func TestStoreStatuses(t *testing.T) {
 	n.journal.Fail(store.ErrJournal, false)
 	if status, err := c.Store(t.Context(), announce(other), bytes.NewReader(encode(t, other))); err != nil || status != dimse.StatusOutOfResources {
 		t.Errorf("with the journal down: %v, %v", status, err)
+	}
+}
+
+func TestStoreTellsThatAUIDIsMissing(t *testing.T) {
+	n := start(t)
+	path := file(t, image(1, 1, func(d *dicom.DataSet) { d.Delete(dict.StudyInstanceUID) }))
+	out, _ := peertest.Command(t, "storescu", "-d", "-aec", "LUMEN", host(n.addr), port(n.addr), path).CombinedOutput()
+	if !strings.Contains(string(out), "no valid study, series or SOP instance") {
+		t.Errorf("no Error Comment in %s", out)
 	}
 }
 

@@ -28,6 +28,7 @@ func statusError(ctx context.Context, err error) error {
 		{store.ErrJournal, dimse.StatusOutOfResources, "the journal cannot append"},
 		{store.ErrClosed, dimse.StatusOutOfResources, "shutting down"},
 		{store.ErrMismatch, dimse.StatusDataSetDoesNotMatch, "data set is not what was announced"},
+		{store.ErrNoUID, dimse.StatusCannotUnderstand, "no valid study, series or SOP instance or SOP class UID"},
 		{store.ErrUnreadable, dimse.StatusCannotUnderstand, "cannot understand the data set"},
 		{store.ErrConflict, dimse.StatusConflictRefused, "another object with this SOP Instance UID is stored"},
 		{store.ErrTooLarge, dimse.StatusOutOfResources, "object exceeds the size limit"},

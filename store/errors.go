@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // What the archive returns, wrapped, for the conditions that protocols map to
 // statuses; see also ErrNotFound and ErrNoSpace of [Blobs]. None holds patient data.
@@ -16,6 +19,8 @@ var (
 	// syntax, or lacks a valid Study, Series or SOP Instance UID or SOP Class
 	// UID (status C000).
 	ErrUnreadable = errors.New("cannot understand the data set")
+	// ErrNoUID is the ErrUnreadable of a data set that lacks one of these UIDs.
+	ErrNoUID = fmt.Errorf("%w: a UID is missing or invalid", ErrUnreadable)
 	// ErrConflict says that the SOP Instance UID is known with other content,
 	// and that the sender is to be told so instead of its being kept aside.
 	ErrConflict = errors.New("another object with this SOP instance UID is stored")

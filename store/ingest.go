@@ -214,7 +214,7 @@ func (w *blobWriter) identify(scan *dicom.Scan) error {
 	} {
 		*uid.to = scan.Header.String(uid.tag)
 		if !dicom.ValidUID(*uid.to) {
-			return fmt.Errorf("%w: no valid UID in %v", ErrUnreadable, uid.tag)
+			return fmt.Errorf("%w: %v", ErrNoUID, uid.tag)
 		}
 	}
 	if r.SOPClassUID != w.head.sopClassUID || r.SOPInstanceUID != w.head.sopInstanceUID {

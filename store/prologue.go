@@ -75,7 +75,7 @@ func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*
 	case err != nil:
 		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
 	case p.studyUID == "":
-		err = fmt.Errorf("%w: no study instance UID before the pixel data", ErrUnreadable)
+		err = fmt.Errorf("%w: study instance UID", ErrNoUID)
 	}
 	if err == nil {
 		err = p.check(in)
@@ -166,14 +166,14 @@ func (p *prologue) check(in Incoming) error {
 			*uid.found = uid.announced
 		}
 		if !dicom.ValidUID(*uid.found) {
-			return fmt.Errorf("%w: no valid SOP class and instance UID", ErrUnreadable)
+			return fmt.Errorf("%w: SOP class or instance UID", ErrNoUID)
 		}
 		if uid.announced != "" && uid.announced != *uid.found {
 			return ErrMismatch
 		}
 	}
 	if p.studyUID != "" && !dicom.ValidUID(p.studyUID) {
-		return fmt.Errorf("%w: no valid study instance UID", ErrUnreadable)
+		return fmt.Errorf("%w: study instance UID", ErrNoUID)
 	}
 	return nil
 }

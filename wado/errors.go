@@ -32,6 +32,7 @@ var statuses = []struct {
 	{store.ErrTooMany, http.StatusRequestEntityTooLarge, "the search matches too much: narrow it or set a limit"},
 	{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "the instance is larger than this archive takes"},
 	{store.ErrMismatch, http.StatusConflict, "the data set is not what was announced"},
+	{store.ErrNoUID, http.StatusBadRequest, "the data set lacks a valid study, series, SOP instance or SOP class UID"},
 	{store.ErrUnreadable, http.StatusBadRequest, "the data set cannot be understood"},
 	{store.ErrJournal, http.StatusServiceUnavailable, "the audit journal cannot record this request"},
 	{store.ErrNoSpace, http.StatusServiceUnavailable, "out of space"},
