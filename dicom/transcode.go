@@ -28,7 +28,8 @@ func CanTranscode(from, to TransferSyntax) bool {
 //   - a value whose VR cannot hold its length becomes UN (PS3.5 section 6.2.2);
 //   - the bytes of UN stay as they are in big endian;
 //   - fragments, which have no place in an uncompressed syntax and would not be
-//     found again in implicit VR, are an error that wraps [ErrTranscode].
+//     found again in implicit VR, are an error that wraps [ErrTranscode];
+//   - a data set that ends in the middle of something ends there, too.
 //
 // dst may have been written to when there is an error.
 func Transcode(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits) error {
@@ -48,10 +49,14 @@ func Transcode(dst io.Writer, src io.Reader, from, to TransferSyntax, lim Limits
 		readers.Put(r)
 	}()
 	w := NewWriter(dst, to)
-	if err := transcode(w, r, to); err != nil {
-		return err
+	err := transcode(w, r, to)
+	switch {
+	case err == nil:
+		return w.Close()
+	case errors.Is(err, io.ErrUnexpectedEOF) && r.srcErr == io.EOF:
+		return w.cutShort()
 	}
-	return w.Close()
+	return err
 }
 
 // readers keeps the buffers of those that are done.

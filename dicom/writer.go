@@ -2,6 +2,7 @@ package dicom
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -61,6 +62,16 @@ func (w *Writer) Close() error {
 		w.deflate = nil
 	}
 	return w.err
+}
+
+// cutShort finishes the stream in the middle of the data set.
+func (w *Writer) cutShort() error {
+	err := w.dst.Flush()
+	if w.deflate != nil {
+		err = cmp.Or(err, w.deflate.Close())
+		w.deflate = nil
+	}
+	return err
 }
 
 func (w *Writer) check(err error) {

@@ -115,7 +115,7 @@ func (path elementPath) find(r *dicom.Reader) (dicom.Token, error) {
 	depth, item := 0, 0 // steps taken; items seen of the sequence of the step before
 	for {
 		t, err := r.Next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) { // which was cut when it was received
 			return t, errNoValue
 		}
 		if err != nil {
