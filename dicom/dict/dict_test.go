@@ -1,6 +1,7 @@
 package dict_test
 
 import (
+	"slices"
 	"testing"
 
 	"lumen/dicom/dict"
@@ -70,6 +71,11 @@ func TestLookupUID(t *testing.T) {
 
 func TestStorageSOPClasses(t *testing.T) {
 	list := dict.StorageSOPClasses()
+	for _, uid := range []string{dict.UIDVLEndoscopicImageStorage, dict.UIDTextSRStorageTrial, dict.UIDHeightMapSegmentationStorage} {
+		if !slices.Contains(list, uid) {
+			t.Errorf("%s is missing", uid)
+		}
+	}
 	if len(list) < 150 {
 		t.Errorf("only %d storage SOP classes", len(list))
 	}

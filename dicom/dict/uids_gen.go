@@ -316,11 +316,15 @@ const (
 	UIDOphthalmicVisualFieldStaticPerimetryMeasurementsStorage            = "1.2.840.10008.5.1.4.1.1.80.1"
 	UIDOphthalmicThicknessMapStorage                                      = "1.2.840.10008.5.1.4.1.1.81.1"
 	UIDCornealTopographyMapStorage                                        = "1.2.840.10008.5.1.4.1.1.82.1"
+	UIDTextSRStorageTrial                                                 = "1.2.840.10008.5.1.4.1.1.88.1"
 	UIDBasicTextSRStorage                                                 = "1.2.840.10008.5.1.4.1.1.88.11"
+	UIDAudioSRStorageTrial                                                = "1.2.840.10008.5.1.4.1.1.88.2"
 	UIDEnhancedSRStorage                                                  = "1.2.840.10008.5.1.4.1.1.88.22"
+	UIDDetailSRStorageTrial                                               = "1.2.840.10008.5.1.4.1.1.88.3"
 	UIDComprehensiveSRStorage                                             = "1.2.840.10008.5.1.4.1.1.88.33"
 	UIDComprehensive3DSRStorage                                           = "1.2.840.10008.5.1.4.1.1.88.34"
 	UIDExtensibleSRStorage                                                = "1.2.840.10008.5.1.4.1.1.88.35"
+	UIDComprehensiveSRStorageTrial                                        = "1.2.840.10008.5.1.4.1.1.88.4"
 	UIDProcedureLogStorage                                                = "1.2.840.10008.5.1.4.1.1.88.40"
 	UIDMammographyCADSRStorage                                            = "1.2.840.10008.5.1.4.1.1.88.50"
 	UIDKeyObjectSelectionDocumentStorage                                  = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -337,6 +341,7 @@ const (
 	UIDEnhancedXRayRadiationDoseSRStorage                                 = "1.2.840.10008.5.1.4.1.1.88.76"
 	UIDWaveformAnnotationSRStorage                                        = "1.2.840.10008.5.1.4.1.1.88.77"
 	UIDStandaloneCurveStorage                                             = "1.2.840.10008.5.1.4.1.1.9"
+	UIDWaveformStorageTrial                                               = "1.2.840.10008.5.1.4.1.1.9.1"
 	UIDTwelveLeadECGWaveformStorage                                       = "1.2.840.10008.5.1.4.1.1.9.1.1"
 	UIDGeneralECGWaveformStorage                                          = "1.2.840.10008.5.1.4.1.1.9.1.2"
 	UIDAmbulatoryECGWaveformStorage                                       = "1.2.840.10008.5.1.4.1.1.9.1.3"
@@ -377,6 +382,7 @@ const (
 	UIDGeneralPurposeScheduledProcedureStep                               = "1.2.840.10008.5.1.4.32.2"
 	UIDGeneralPurposePerformedProcedureStep                               = "1.2.840.10008.5.1.4.32.3"
 	UIDInstanceAvailabilityNotification                                   = "1.2.840.10008.5.1.4.33"
+	UIDRTBeamsDeliveryInstructionStorageTrial                             = "1.2.840.10008.5.1.4.34.1"
 	UIDRTBrachyApplicationSetupDeliveryInstructionStorage                 = "1.2.840.10008.5.1.4.34.10"
 	UIDUPSGlobalSubscriptionInstance                                      = "1.2.840.10008.5.1.4.34.5"
 	UIDUPSFilteredGlobalSubscriptionInstance                              = "1.2.840.10008.5.1.4.34.5.1"
@@ -732,11 +738,15 @@ var uids = [...]UIDEntry{
 	{"1.2.840.10008.5.1.4.1.1.80.1", "Ophthalmic Visual Field Static Perimetry Measurements Storage", "OphthalmicVisualFieldStaticPerimetryMeasurementsStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.81.1", "Ophthalmic Thickness Map Storage", "OphthalmicThicknessMapStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.82.1", "Corneal Topography Map Storage", "CornealTopographyMapStorage", TypeStorageSOPClass, false},
+	{"1.2.840.10008.5.1.4.1.1.88.1", "Text SR Storage - Trial", "TextSRStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.1.1.88.11", "Basic Text SR Storage", "BasicTextSRStorage", TypeStorageSOPClass, false},
+	{"1.2.840.10008.5.1.4.1.1.88.2", "Audio SR Storage - Trial", "AudioSRStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.1.1.88.22", "Enhanced SR Storage", "EnhancedSRStorage", TypeStorageSOPClass, false},
+	{"1.2.840.10008.5.1.4.1.1.88.3", "Detail SR Storage - Trial", "DetailSRStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.1.1.88.33", "Comprehensive SR Storage", "ComprehensiveSRStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.88.34", "Comprehensive 3D SR Storage", "Comprehensive3DSRStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.88.35", "Extensible SR Storage", "ExtensibleSRStorage", TypeStorageSOPClass, false},
+	{"1.2.840.10008.5.1.4.1.1.88.4", "Comprehensive SR Storage - Trial", "ComprehensiveSRStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.1.1.88.40", "Procedure Log Storage", "ProcedureLogStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.88.50", "Mammography CAD SR Storage", "MammographyCADSRStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.88.59", "Key Object Selection Document Storage", "KeyObjectSelectionDocumentStorage", TypeStorageSOPClass, false},
@@ -753,6 +763,7 @@ var uids = [...]UIDEntry{
 	{"1.2.840.10008.5.1.4.1.1.88.76", "Enhanced X-Ray Radiation Dose SR Storage", "EnhancedXRayRadiationDoseSRStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.88.77", "Waveform Annotation SR Storage", "WaveformAnnotationSRStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.9", "Standalone Curve Storage", "StandaloneCurveStorage", TypeStorageSOPClass, true},
+	{"1.2.840.10008.5.1.4.1.1.9.1", "Waveform Storage - Trial", "WaveformStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.1.1.9.1.1", "12-lead ECG Waveform Storage", "TwelveLeadECGWaveformStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.9.1.2", "General ECG Waveform Storage", "GeneralECGWaveformStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.1.1.9.1.3", "Ambulatory ECG Waveform Storage", "AmbulatoryECGWaveformStorage", TypeStorageSOPClass, false},
@@ -793,6 +804,7 @@ var uids = [...]UIDEntry{
 	{"1.2.840.10008.5.1.4.32.2", "General Purpose Scheduled Procedure Step SOP Class", "GeneralPurposeScheduledProcedureStep", TypeSOPClass, true},
 	{"1.2.840.10008.5.1.4.32.3", "General Purpose Performed Procedure Step SOP Class", "GeneralPurposePerformedProcedureStep", TypeSOPClass, true},
 	{"1.2.840.10008.5.1.4.33", "Instance Availability Notification SOP Class", "InstanceAvailabilityNotification", TypeSOPClass, false},
+	{"1.2.840.10008.5.1.4.34.1", "RT Beams Delivery Instruction Storage - Trial", "RTBeamsDeliveryInstructionStorageTrial", TypeStorageSOPClass, true},
 	{"1.2.840.10008.5.1.4.34.10", "RT Brachy Application Setup Delivery Instruction Storage", "RTBrachyApplicationSetupDeliveryInstructionStorage", TypeStorageSOPClass, false},
 	{"1.2.840.10008.5.1.4.34.5", "UPS Global Subscription SOP Instance", "UPSGlobalSubscriptionInstance", TypeSOPInstance, false},
 	{"1.2.840.10008.5.1.4.34.5.1", "UPS Filtered Global Subscription SOP Instance", "UPSFilteredGlobalSubscriptionInstance", TypeSOPInstance, false},

@@ -202,7 +202,7 @@ func readUIDs(file string, syntaxes [][]string) []uid {
 	}
 	for _, s := range readTable("internal/gen/uids.tsv", 3) {
 		if !seen[s[0]] {
-			list = append(list, uid{uid: s[0], keyword: s[1], kind: "TypeStorageSOPClass"})
+			list = append(list, uid{uid: s[0], keyword: s[1], kind: "TypeStorageSOPClass", retired: strings.HasSuffix(s[1], "Trial")})
 		}
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].uid < list[j].uid })
