@@ -32,7 +32,7 @@ type JSONOptions struct {
 // AppendJSON appends d as an object of the DICOM JSON model (PS3.18 annex F).
 // Text becomes UTF-8, and Specific Character Set ISO_IR 192 where there is one.
 // Group lengths are left out. Numbers that JSON does not have (NaN, infinity,
-// a malformed IS or DS) are written as strings.
+// a malformed IS or DS), and those of SV and UV beyond 2^53, are strings.
 func AppendJSON(dst []byte, d *DataSet, opt JSONOptions) ([]byte, error) {
 	w := jsonWriter{b: dst, opt: opt}
 	w.dataSet(d)
@@ -256,13 +256,26 @@ func (w *jsonWriter) numbers(e Element) {
 		case dict.FD:
 			w.float(math.Float64frombits(binary.LittleEndian.Uint64(v)), 64)
 		case dict.UV:
-			w.b = strconv.AppendUint(w.b, binary.LittleEndian.Uint64(v), 10)
+			n := binary.LittleEndian.Uint64(v)
+			w.quoted(n > 1<<53, func(b []byte) []byte { return strconv.AppendUint(b, n, 10) })
+		case dict.SV:
+			n, _ := integer(e.VR, v)
+			w.quoted(n > 1<<53 || n < -1<<53, func(b []byte) []byte { return strconv.AppendInt(b, n, 10) })
 		default:
 			n, _ := integer(e.VR, v)
 			w.b = strconv.AppendInt(w.b, n, 10)
 		}
 	}
 	w.b = append(w.b, ']')
+}
+
+// quoted writes a number, as a string where JavaScript's numbers are too small.
+func (w *jsonWriter) quoted(quote bool, number func([]byte) []byte) {
+	if !quote {
+		w.b = number(w.b)
+		return
+	}
+	w.b = append(number(append(w.b, '"')), '"')
 }
 
 // float writes the shortest number that reads back the same.

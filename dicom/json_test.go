@@ -152,3 +152,24 @@ func TestParseJSONWritesNumbersAsTheirVR(t *testing.T) {
 		}
 	}
 }
+
+// PS3.18 table F.2.3-1: SV and UV are numbers or strings. JavaScript reads
+// numbers of more than 53 bits as others.
+func TestJSONOfLongIntegers(t *testing.T) {
+	d := new(dicom.DataSet)
+	d.SetBytes(dict.SelectorUVValue, dict.UV, []byte("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x07\x00\x00\x00\x00\x00\x00\x00"))
+	d.SetBytes(dict.SelectorSVValue, dict.SV, []byte("\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x20\x00\x01\x00\x00\x00\x00\x00\x20\x00"))
+	got, err := dicom.AppendJSON(nil, d, dicom.JSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"vr":"UV","Value":["18446744073709551615",7]`, `"vr":"SV","Value":["-9223372036854775808",9007199254740992,"9007199254740993"]`} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	again, err := dicom.ParseJSON(got)
+	if err != nil || !bytes.Equal(again.Raw(dict.SelectorUVValue), d.Raw(dict.SelectorUVValue)) || !bytes.Equal(again.Raw(dict.SelectorSVValue), d.Raw(dict.SelectorSVValue)) {
+		t.Errorf("read again: %v", err)
+	}
+}
