@@ -81,23 +81,11 @@ func underAttack(t *testing.T, name string, from netip.Prefix, length time.Durat
 	}
 	c.abort()
 	memory := n.watchMemory(t)
-	hostile := peertest.Command(t, "nice", "-n", "10", os.Args[0]) // they would compute elsewhere
-	hostile.Env = append(os.Environ(), attackedAddr+"="+n.dimse, attackLength+"="+length.String(), attackFrom+"="+from.String())
-	hostile.Stderr = os.Stderr
-	out, err := hostile.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := hostile.Start(); err != nil {
-		t.Fatal(err)
-	}
+	begunAtEnd := startHostile(t, n.dimse, from, length)
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	e := echoUntilEnd(ctx, t, n)
-	var begun map[string]int
-	if err := errors.Join(json.NewDecoder(out).Decode(&begun), hostile.Wait()); err != nil {
-		t.Fatal(err)
-	}
+	begun := begunAtEnd()
 	close(memory.stop)
 	memory.done.Wait()
 	growth := memory.peak - memory.start
@@ -111,6 +99,29 @@ func underAttack(t *testing.T, name string, from netip.Prefix, length time.Durat
 	}
 	n.clean()
 	return e, report
+}
+
+// startHostile starts the hostile peers; what it returns waits for their end, and
+// says how often each attack began.
+func startHostile(t *testing.T, addr string, from netip.Prefix, length time.Duration) (end func() map[string]int) {
+	t.Helper()
+	hostile := peertest.Command(t, "nice", "-n", "10", os.Args[0]) // they would compute elsewhere
+	hostile.Env = append(os.Environ(), attackedAddr+"="+addr, attackLength+"="+length.String(), attackFrom+"="+from.String())
+	hostile.Stderr = os.Stderr
+	out, err := hostile.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hostile.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() (begun map[string]int) {
+		t.Helper()
+		if err := errors.Join(json.NewDecoder(out).Decode(&begun), hostile.Wait()); err != nil {
+			t.Fatal(err)
+		}
+		return begun
+	}
 }
 
 // echoTimes are how long a good peer waited for its echoes: on an association

@@ -211,9 +211,6 @@ func orthancDoesNotGet(t *testing.T, s *scene) {
 	}
 }
 
-// Orthanc waits for the end of what it asks for.
-func orthancDoesNotCancel(t *testing.T, _ *scene) { cannotDo(t, "DIMSE_sendCancelRequest") }
-
 // Orthanc gives no user identity.
 func orthancDoesNotIdentify(t *testing.T, _ *scene) { cannotDo(t, "ASC_setIdentRQ") }
 
@@ -301,11 +298,4 @@ func weGetAtOrthanc(t *testing.T, s *scene) {
 		}
 	}
 	t.Run("lumen_get", func(t *testing.T) { commandGets(t, "ORTHANC@"+s.orthanc.dicom, two) })
-}
-
-func weCancelAtOrthanc(t *testing.T, s *scene) {
-	all := stills(t, 40, 100)
-	s.orthanc.own(t, all)
-	cancelsFind(t, s.orthanc.dicom, "ORTHANC", all)
-	t.Run("move", func(t *testing.T) { cancelsMove(t, s.orthanc.dicom, "ORTHANC", "LUMEN", all) })
 }

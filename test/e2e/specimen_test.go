@@ -32,10 +32,15 @@ type specimen struct {
 	study, series, instance string
 }
 
-// name is the syntax's name as a test's name.
+// name is the syntax's name as a test's name, with the end of its UID: some names
+// differ in what is in parentheses only.
 func (s specimen) name() string {
 	name, _, _ := strings.Cut(s.syntax.Name, " (")
-	return strings.NewReplacer(" ", "_", "/", "_", ",", "").Replace(name) + "_" + strings.TrimPrefix(s.syntax.UID, "1.2.840.10008.1.2")
+	name = strings.NewReplacer(" ", "_", "/", "_", ",", "").Replace(name)
+	if end := strings.TrimPrefix(s.syntax.UID, "1.2.840.10008.1.2."); end != s.syntax.UID {
+		name += "_" + end
+	}
+	return name
 }
 
 // studiesMade counts the studies of the matrix, which share archives.
