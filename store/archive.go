@@ -77,6 +77,7 @@ type Archive struct {
 	studies   studyKeys
 	coverage  *coverage
 	sequence  sequence
+	ahead     aheadSlots
 	writing   blobSet // blobs of ingests that are under way
 	begun     windows // retrievals whose begin record is reused
 	opened    openedBlobs
@@ -139,6 +140,7 @@ func newArchive(cfg Config) (*Archive, error) {
 	}
 	a.space = space{free: cfg.FreeSpace, floor: cfg.MinFree, clock: cfg.Clock, note: a.metrics.free}
 	a.headers = semaphore.NewWeighted(a.limits.HeaderTotal)
+	a.ahead = newAheadSlots()
 	a.coverage = newCoverage(cfg.Index.Covered())
 	return a, nil
 }

@@ -67,6 +67,32 @@ func benchmarkIngest(b *testing.B, senders int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "instances/s")
 }
 
+// BenchmarkIngestVideo takes in one video of 512 MiB after the other, without the
+// network.
+func BenchmarkIngestVideo(b *testing.B) {
+	blobs, err := dir.New(durable.OS(), filepath.Join(b.TempDir(), "blobs"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := store.Open(b.Context(), store.Config{Blobs: blobs, Index: &storetest.Index{Lag: true}, Journal: new(storetest.Journal),
+		Keys: keyring(b, blobs), NoSweep: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	const size = 512 << 20
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		uid := fmt.Sprintf("1.2.3.%08d", i)
+		head := encode(b, still("1.2", "1.2.3", uid, func(d *dicom.DataSet) { d.Delete(dict.PixelData) }), explicitLE)
+		in := store.Incoming{TransferSyntax: syntax(dicom.MPEG4HP41), Source: store.SourceDIMSE}
+		if _, err := a.Ingest(b.Context(), tower, request, in, fragments(head, size)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkFrame opens a retrieval and reads one frame of 220 KB, as a viewer
 // does for each frame.
 func BenchmarkFrame(b *testing.B) {

@@ -159,7 +159,9 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 		return err
 	}
 
-	t := &tee{src: io.MultiReader(w.head.bytes(), w.src), sealed: sealed}
+	behind := &ahead{slots: w.archive.ahead, dst: sealed}
+	defer behind.end() // sooner than Abort, and the cause of an error is known by then
+	t := &tee{src: io.MultiReader(w.head.bytes(), w.src), sealed: behind}
 	scan, err := dicom.ScanDataSet(t, w.in.TransferSyntax, w.head.limits)
 	switch {
 	case t.err != nil:
@@ -168,6 +170,9 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 		return w.src.err
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	if err := behind.end(); err != nil {
+		return err
 	}
 
 	r := &w.record

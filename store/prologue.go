@@ -261,7 +261,7 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// tee hashes and seals what is scanned.
+// tee seals what is scanned.
 type tee struct {
 	src    io.Reader
 	sealed io.Writer
