@@ -61,7 +61,9 @@ func (c *Client) retrieve(ctx context.Context, f field, sopClass, destination st
 			if r.Status.Class() == ClassPending {
 				return progress == nil || progress(n) == nil, nil
 			}
-			if final = n; ds != nil {
+			final = n
+			final.Comment = r.Comment
+			if ds != nil {
 				final.FailedUIDs = ds.Strings(dict.FailedSOPInstanceUIDList)
 			}
 			if r.Status.Class() == ClassWarning {
@@ -194,7 +196,7 @@ func (c *Client) receiveAll(ctx context.Context, rq *command, pc *Context, store
 			*final = *m.Counts
 		}
 		if m.Status.Class() != ClassPending {
-			if ds != nil {
+			if final.Comment = m.Comment; ds != nil {
 				final.FailedUIDs = ds.Strings(dict.FailedSOPInstanceUIDList)
 			}
 			if m.Status.Class() == ClassWarning {

@@ -123,6 +123,7 @@ type SubStore func(ctx context.Context, rq StoreRequest, data io.Reader) (Status
 type SubOperations struct {
 	Remaining, Completed, Failed, Warning int
 	FailedUIDs                            []string // SOP Instance UIDs
+	Comment                               string   // Error Comment of a final response, in the result of a [Client]
 }
 
 // service returns the service of a SOP class.

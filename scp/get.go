@@ -36,7 +36,7 @@ func (s *Server) get(ctx context.Context, a *dimse.Association, rq *dimse.GetReq
 		defer data.Close()
 		return store(ctx, sub, data)
 	}, progress)
-	err = impossible(n, failed)
+	err = verdict(n, failed)
 	r.close(outcome(ctx, n, err))
 	return n, err
 }

@@ -33,7 +33,7 @@ func (s *Server) move(ctx context.Context, a *dimse.Association, rq *dimse.MoveR
 		offers:   offers(r.instances)}
 	defer c.release(ctx)
 	n, failed := s.send(ctx, r.instances, c.store, progress)
-	err = impossible(n, failed)
+	err = verdict(n, failed)
 	r.close(outcome(ctx, n, err))
 	return n, err
 }

@@ -35,7 +35,7 @@ func (s *Server) open(ctx context.Context, a *dimse.Association, rq store.Reques
 	}
 	selections, err := s.selections(ctx, a, rq, level, identifier)
 	if err != nil {
-		return nil, statusError(ctx, err)
+		return nil, retrieveError(ctx, err)
 	}
 	r := &retrieval{}
 	for _, sel := range selections {
@@ -45,7 +45,7 @@ func (s *Server) open(ctx context.Context, a *dimse.Association, rq store.Reques
 		}
 		if err != nil {
 			r.close(err)
-			return nil, statusError(ctx, err)
+			return nil, retrieveError(ctx, err)
 		}
 		r.opened = append(r.opened, o)
 		r.instances = append(r.instances, o.Instances()...)
@@ -202,14 +202,20 @@ func (s *Server) send(ctx context.Context, instances []*store.Instance,
 	return n, failed
 }
 
-// impossible says why, when nothing at all could be sent: the requestor is told.
-func impossible(n dimse.SubOperations, failed error) error {
-	if n.Failed == 0 || n.Completed+n.Warning > 0 {
+// verdict tells the requestor why sub-operations failed, as far as it is no
+// answer of the receiver: that one is told from one that is away, slow or wants
+// another syntax. Nil leaves the status to the counts.
+func verdict(n dimse.SubOperations, failed error) error {
+	if n.Failed == 0 || n.Remaining > 0 { // or cancelled
 		return nil
 	}
-	for _, why := range []error{errRefused, errSlow, errDown, dimse.ErrNoContext} {
+	status := dimse.StatusSomeFailed
+	if n.Completed+n.Warning == 0 {
+		status = dimse.StatusSubOperationsImpossible
+	}
+	for _, why := range []error{errRefused, errSlow, errDown, dimse.ErrNoContext, store.ErrAway} {
 		if errors.Is(failed, why) {
-			return &dimse.StatusError{Status: dimse.StatusSubOperationsImpossible, Comment: why.Error(), Err: failed}
+			return &dimse.StatusError{Status: status, Comment: why.Error(), Err: failed}
 		}
 	}
 	return nil

@@ -16,7 +16,6 @@ import (
 	"lumen/dicom/dict"
 	"lumen/dimse"
 	"lumen/internal/peertest"
-	"lumen/scp"
 	"lumen/store"
 )
 
@@ -137,59 +136,6 @@ func TestMoveTellsWhatFailed(t *testing.T) {
 				t.Errorf("%+v, %v", got, err)
 			}
 		})
-	}
-}
-
-func TestMoveToADestinationThatIsDown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	n := start(t, to("THERE", l.Addr().String()))
-	n.put(t, image(1, 1), image(1, 2))
-	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
-	var status *dimse.StatusError
-	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
-		!strings.Contains(status.Comment, "cannot be reached") || got.Failed != 2 {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-func TestMoveToADestinationThatRefuses(t *testing.T) {
-	s := &dimse.Server{Associate: func(context.Context, *dimse.AssociateRequest) (any, error) {
-		return nil, dimse.RejectCallingAE(errors.New("not configured"))
-	}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go s.Serve(context.Background(), l)
-	t.Cleanup(func() { s.Shutdown(context.Background()) })
-	n := start(t, to("THERE", l.Addr().String()))
-	n.put(t, image(1, 1), image(1, 2))
-	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
-	var status *dimse.StatusError
-	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
-		!strings.Contains(status.Comment, "refuses") || got.Failed != 2 || len(got.FailedUIDs) != 2 {
-		t.Errorf("%+v, %v", got, err)
-	}
-}
-
-func TestMoveToADestinationThatDoesNotAnswer(t *testing.T) {
-	stuck := make(chan struct{})
-	r := receive(t, nil, func(int) error {
-		<-stuck
-		return nil
-	})
-	t.Cleanup(func() { close(stuck) })
-	n := start(t, to("THERE", r.addr), func(c *scp.Config) { c.Limits.Response = 100 * time.Millisecond })
-	n.put(t, image(1, 1), image(1, 2), image(1, 3))
-	got, err := n.dial(t, moveStudy).Move(t.Context(), moveStudy, "THERE", study("1.2.826.0.1.1"), nil)
-	var status *dimse.StatusError
-	if !errors.As(err, &status) || status.Status != dimse.StatusSubOperationsImpossible ||
-		!strings.Contains(status.Comment, "in time") || got.Failed != 3 {
-		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -41,3 +41,14 @@ func statusError(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// retrieveError is statusError for a C-MOVE or C-GET that has not begun: what it
+// has to send cannot be told then (PS3.4 tables C.4-2 and C.4-3).
+func retrieveError(ctx context.Context, err error) error {
+	err = statusError(ctx, err)
+	var status *dimse.StatusError
+	if errors.As(err, &status) && status.Status == dimse.StatusOutOfResources {
+		return &dimse.StatusError{Status: dimse.StatusCannotCountMatches, Comment: status.Comment, Err: status.Err}
+	}
+	return err
+}

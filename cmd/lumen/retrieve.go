@@ -53,6 +53,9 @@ func retrieved(m *meter, n scu.Counts, err error) error {
 	fmt.Printf("%d done, %d failed\n", n.Completed+n.Warning, n.Failed)
 	if err == nil && n.Failed > 0 {
 		err = fmt.Errorf("%d of %d were not sent", n.Failed, n.Failed+n.Completed+n.Warning)
+		if n.Comment != "" {
+			err = fmt.Errorf("%w: the peer says %q", err, n.Comment)
+		}
 	}
 	return err
 }

@@ -41,6 +41,7 @@ func Get(ctx context.Context, p Peer, dir, level string, keys []string, progress
 			n.Warning += all.Warning
 			progress(n)
 		})
+		all.Comment = n.Comment
 		done := n.Completed + n.Warning
 		if i == 0 {
 			all.Failed = done + n.Failed + n.Remaining
