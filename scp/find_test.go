@@ -189,11 +189,64 @@ func TestFindWithTheJournalDown(t *testing.T) {
 	}
 }
 
-func TestFindNegotiatesFuzzyMatching(t *testing.T) {
+// Fuzzy and combined matching happen when they were agreed upon, and only then.
+func TestExtendedNegotiationOfFind(t *testing.T) {
 	n := start(t)
-	c := n.dialContexts(t, dimse.PresentationContext{SOPClass: findStudy, TransferSyntaxes: plain, Extended: []byte{1, 1, 1, 1}})
-	if got := c.Extended(findStudy); string(got) != "\x01\x01\x01\x00" {
-		t.Errorf("agreed % x: relational, combined and fuzzy are offered, the time zone is not", got)
+	n.put(t, image(1, 1, func(d *dicom.DataSet) {
+		d.SetString(dict.PatientName, "Smith^John")
+		d.SetString(dict.StudyDate, "20260102")
+		d.SetString(dict.StudyTime, "101500")
+	}))
+	for _, c := range []struct {
+		name     string
+		proposed []byte
+		agreed   string
+		fuzzy    int // matches of a name that sounds alike
+		combined int // matches from an hour of one day to an earlier one of another
+	}{
+		{"nothing", nil, "", 0, 0},
+		{"all", []byte{1, 1, 1, 1}, "\x01\x01\x01\x00", 1, 1},
+		{"fuzzy matching only", []byte{0, 0, 1}, "\x00\x00\x01", 1, 0},
+		{"relational queries only", []byte{1}, "\x01", 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client := n.dialContexts(t, dimse.PresentationContext{SOPClass: findStudy, TransferSyntaxes: plain, Extended: c.proposed})
+			if got := client.Extended(findStudy); string(got) != c.agreed {
+				t.Errorf("agreed % x, want % x", got, c.agreed)
+			}
+			count := func(pairs ...string) (matches int) {
+				for _, err := range client.Find(t.Context(), findStudy, identifier("STUDY", pairs...)) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					matches++
+				}
+				return matches
+			}
+			if got := count("PatientName", "Smyth"); got != c.fuzzy {
+				t.Errorf("%d matches of a name that sounds alike, want %d", got, c.fuzzy)
+			}
+			if got := count("StudyDate", "20260101-20260103", "StudyTime", "120000-080000"); got != c.combined {
+				t.Errorf("%d matches of a range over days, want %d", got, c.combined)
+			}
+		})
+	}
+}
+
+// Relational retrieval is agreed upon for C-MOVE and C-GET; nothing else is.
+func TestExtendedNegotiationOfRetrieve(t *testing.T) {
+	n := start(t)
+	for _, class := range []string{moveStudy, getStudy} {
+		for proposed, want := range map[string]string{"\x01\x01\x01": "\x01\x00\x00", "\x00": "\x00", "": ""} {
+			var info []byte
+			if proposed != "" {
+				info = []byte(proposed)
+			}
+			c := n.dialContexts(t, dimse.PresentationContext{SOPClass: class, TransferSyntaxes: plain, Extended: info})
+			if got := c.Extended(class); string(got) != want {
+				t.Errorf("% x is answered % x, want % x", proposed, got, want)
+			}
+		}
 	}
 }
 
