@@ -131,7 +131,9 @@ var ErrPanic = errors.New("internal error")
 // establish takes the A-ASSOCIATE-RQ and answers it.
 func (a *Association) establish(ctx context.Context) error {
 	s, l := a.server, a.link
-	l.machine.on(evAccepted)
+	if err := l.do(evAccepted, nil); err != nil {
+		return err
+	}
 	if l.within(l.lim.ARTIM); a.hurry {
 		l.within(min(laneTime, l.lim.ARTIM))
 	}
@@ -197,8 +199,7 @@ func (a *Association) establish(ctx context.Context) error {
 	if id := rq.User.Identity; id != nil && id.ResponseRequested {
 		ac.User.IdentityResponse = ask.IdentityResponse
 	}
-	l.machine.on(evAcceptResponse)
-	return l.sendPDU(ac.Append(nil))
+	return l.do(evAcceptResponse, ac.Append(nil))
 }
 
 // refuse answers with A-ASSOCIATE-RJ and returns why.
@@ -207,8 +208,7 @@ func (a *Association) refuse(rq *pdu.AssociateRQ, why error) error {
 	if !errors.As(why, &r) {
 		r = &Reject{AssociateRJ: pdu.AssociateRJ{Result: pdu.RejectedPermanent, Source: pdu.SourceUser, Reason: pdu.ReasonUserNone}, Err: why}
 	}
-	a.link.machine.on(evRejectResponse)
-	err := a.link.sendPDU(r.AssociateRJ.Append(nil))
+	err := a.link.do(evRejectResponse, r.AssociateRJ.Append(nil))
 	if a.server.Events.Rejected != nil {
 		e := AssociateRequest{Remote: a.Remote}
 		if rq != nil {
@@ -251,11 +251,7 @@ func (a *Association) serve(ctx context.Context) error {
 
 // released answers a release request that has been read.
 func (a *Association) released() error {
-	l := a.link
-	if l.machine.on(evReleaseResponse) == none {
-		return ErrProtocol
-	}
-	if err := l.sendPDU(pdu.AppendReleaseRP(nil)); err != nil {
+	if err := a.link.do(evReleaseResponse, pdu.AppendReleaseRP(nil)); err != nil {
 		return err
 	}
 	return ErrReleased
@@ -268,7 +264,7 @@ func (a *Association) next(c *command) (byte, error) {
 		*c = p.command
 		return p.contextID, nil
 	}
-	if a.link.machine.state == staReleasing { // the release arrived while an operation ran
+	if a.link.machine.is(staReleasing) { // the release arrived while an operation ran
 		return 0, ErrReleased
 	}
 	if a.server.closing.Load() {

@@ -99,9 +99,10 @@ func (c *Client) associate(d *Dialer, calledAE string, contexts []PresentationCo
 	if err != nil {
 		return err
 	}
-	l.machine.on(evAssociateRequest)
-	l.machine.on(evConnected)
-	if err := l.sendPDU(rq.Append(nil)); err != nil {
+	if err := l.do(evAssociateRequest, nil); err != nil {
+		return err
+	}
+	if err := l.do(evConnected, rq.Append(nil)); err != nil {
 		return err
 	}
 	l.window()
@@ -305,10 +306,7 @@ func (c *Client) Release(ctx context.Context) error {
 	defer c.finish()
 	return c.operation(ctx, func() error {
 		l := c.link
-		if l.machine.on(evReleaseRequest) == none {
-			return ErrClosed
-		}
-		if err := l.sendPDU(pdu.AppendReleaseRQ(nil)); err != nil {
+		if err := l.do(evReleaseRequest, pdu.AppendReleaseRQ(nil)); err != nil {
 			return err
 		}
 		l.within(l.lim.ARTIM)
@@ -318,8 +316,7 @@ func (c *Client) Release(ctx context.Context) error {
 			case act == ar3:
 				return nil
 			case act == ar8: // both released at once; we asked for the association, so we answer first
-				l.machine.on(evReleaseResponse)
-				err = l.sendPDU(pdu.AppendReleaseRP(nil))
+				err = l.do(evReleaseResponse, pdu.AppendReleaseRP(nil))
 			case act == ar6: // data that crossed our release
 				err = l.skip(l.pduLeft)
 			}

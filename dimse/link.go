@@ -203,7 +203,7 @@ func (l *link) receive() (action, []byte, error) {
 	l.in.Discard(pdu.HeaderSize)
 	ev, reason := l.classify(h)
 	var body []byte
-	if ev != evData && ev != evInvalid && l.machine.state != staAwaitClose {
+	if ev != evData && ev != evInvalid && !l.machine.is(staAwaitClose) {
 		if body, err = l.body(int(h.Length)); err != nil {
 			return none, nil, err
 		}
@@ -320,12 +320,12 @@ func (l *link) violation(reason pdu.AbortReason, text string) error {
 // 13). The standard wants that of whoever sent the last word, and closing at
 // once could destroy it on its way.
 func (l *link) linger(d time.Duration) {
-	if l.machine.state != staAwaitClose {
+	if !l.machine.is(staAwaitClose) {
 		return
 	}
 	l.within(d)
 	l.between = true // no further window: ARTIM counts from its start
-	for l.machine.state == staAwaitClose {
+	for l.machine.is(staAwaitClose) {
 		_, _, _ = l.receive() // each PDU is dropped or, when out of place, answered with an abort
 	}
 }

@@ -62,6 +62,9 @@ func (l *link) flush() error {
 func (l *link) send(contextID byte, c *command, data []byte) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
+	if l.machine.on(evDataRequest) == none {
+		return ErrClosed
+	}
 	c.HasData = data != nil
 	l.cmdOut(contextID, c)
 	if data != nil {
@@ -104,6 +107,9 @@ func (e *SourceError) Unwrap() error { return e.Err }
 func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error) {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
+	if l.machine.on(evDataRequest) == none {
+		return 0, ErrClosed
+	}
 	if cap(l.out) < sendBuffer {
 		l.out = make([]byte, 0, sendBuffer)
 	}
@@ -154,6 +160,18 @@ func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error
 			return sent, l.flush()
 		}
 	}
+}
+
+// do takes an event that we cause and writes the PDU that goes with it; nil when
+// there is none. It fails when the event cannot happen in the state.
+func (l *link) do(e event, b []byte) error {
+	if l.machine.on(e) == none {
+		return ErrClosed
+	}
+	if b == nil {
+		return nil
+	}
+	return l.sendPDU(b)
 }
 
 // sendPDU writes a PDU that is no data.

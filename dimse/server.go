@@ -209,7 +209,7 @@ func (s *Server) leave(a *Association) time.Duration {
 	s.drop(a)
 	lim := &a.link.lim
 	switch {
-	case a.link.machine.state != staAwaitClose, s.halfOpen.Len() >= lim.HalfOpen:
+	case !a.link.machine.is(staAwaitClose), s.halfOpen.Len() >= lim.HalfOpen:
 		return 0
 	case s.closing.Load():
 		return min(lim.ARTIM, shutdownLinger)

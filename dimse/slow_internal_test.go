@@ -168,6 +168,7 @@ func TestSendingOverASlowLink(t *testing.T) {
 						received <- n
 					}()
 					l := newLink(ours, Limits{}.orDefaults(), true)
+					l.machine.state = staData
 					begin := time.Now()
 					const size = 1 << 20
 					_, err := l.sendStream(1, &command{Field: cStoreRQ, SOPClass: "1.2"}, bytes.NewReader(make([]byte, size)))

@@ -1,5 +1,7 @@
 package dimse
 
+import "sync"
+
 // The upper layer state machine of PS3.8 section 9.2, as data. Every PDU that
 // arrives and everything that we do to an association goes through it, so that
 // what is unexpected is handled by one rule and not by many places.
@@ -127,15 +129,20 @@ var table = [events + 1][states + 1]cell{
 		9: {aa8, 13, 0}, 10: {aa8, 13, 0}, 11: {aa8, 13, 0}, 12: {aa8, 13, 0}, 13: {aa7, 13, 0}},
 }
 
-// machine is the state of one association.
+// machine is the state of one association. While an operation runs, one
+// goroutine tells it what arrives and another what is sent.
 type machine struct {
-	state    state
 	acceptor bool // the peer asked for the association
+
+	mu    sync.Mutex
+	state state
 }
 
 // on takes an event and returns what is to be done; none when the event cannot
 // happen in the state, which leaves it as it is.
 func (m *machine) on(e event) action {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	c := table[e][m.state]
 	if c.action == none {
 		return none
@@ -145,4 +152,10 @@ func (m *machine) on(e event) action {
 		m.state = c.acceptor
 	}
 	return c.action
+}
+
+func (m *machine) is(s state) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state == s
 }
