@@ -27,7 +27,7 @@
 //     time zones: a DT with an offset is brought to UTC, others are compared as
 //     they are ([ParseDT] takes a zone);
 //   - PS3.18 annex F: the DICOM JSON model ([AppendJSON], [WriteJSON], [ParseJSON]);
-//   - PS3.19 annex A.1: the Native DICOM Model ([AppendXML]).
+//   - PS3.19 annex A.1: the Native DICOM Model ([AppendXML], [WriteXML]).
 //
 // Pixel data is not decoded, and [Transcode] goes as far as no codec is needed.
 // There is no dictionary of private attributes.

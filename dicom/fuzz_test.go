@@ -3,6 +3,7 @@ package dicom_test
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"io"
 	"slices"
@@ -410,6 +411,31 @@ func FuzzWriteJSON(f *testing.F) {
 		r.Reset(bytes.NewReader(b), fuzzSyntax(t, n), dicom.Limits{Elements: 10000})
 		err := dicom.WriteJSON(&out, &r, dicom.JSONOptions{}, 1<<16)
 		if (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && !json.Valid(out.Bytes()) {
+			t.Fatalf("%q", out.Bytes())
+		}
+	})
+}
+
+// FuzzWriteXML: whatever the stream, what comes out is XML with one root.
+func FuzzWriteXML(f *testing.F) {
+	addDataSets(f)
+	var out bytes.Buffer
+	var r dicom.Reader
+	f.Fuzz(func(t *testing.T, n byte, b []byte) {
+		out.Reset()
+		r.Reset(bytes.NewReader(b), fuzzSyntax(t, n), dicom.Limits{Elements: 10000})
+		err := dicom.WriteXML(&out, &r, dicom.JSONOptions{}, 1<<16)
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return
+		}
+		for d := xml.NewDecoder(bytes.NewReader(out.Bytes())); ; {
+			if _, err := d.Token(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatalf("%v: %q", err, out.Bytes())
+			}
+		}
+		if bytes.Count(out.Bytes(), []byte("<NativeDicomModel ")) != 1 {
 			t.Fatalf("%q", out.Bytes())
 		}
 	})

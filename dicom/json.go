@@ -34,16 +34,31 @@ type JSONOptions struct {
 // Group lengths are left out. Numbers that JSON does not have (NaN, infinity,
 // a malformed IS or DS), and those of SV and UV beyond 2^53, are strings.
 func AppendJSON(dst []byte, d *DataSet, opt JSONOptions) ([]byte, error) {
-	w := jsonWriter{b: dst, opt: opt}
+	w := jsonWriter{model{b: dst, opt: opt}}
 	w.dataSet(d)
 	return w.b, nil
 }
 
-type jsonWriter struct {
-	b    []byte
+// model is what has been written of a JSON or XML model.
+type model struct {
+	b    appender
 	opt  JSONOptions
-	path []PathStep
+	path []PathStep // to the data set that is being written
 }
+
+func (m *model) put(s string) { m.b = append(m.b, s...) }
+
+// uri returns the URI of a value; "" leaves the attribute out.
+func (m *model) uri(e Element) string {
+	if m.opt.BulkDataURI == nil {
+		return ""
+	}
+	return m.opt.BulkDataURI(m.path, e)
+}
+
+type jsonWriter struct{ model }
+
+func (w *jsonWriter) written() *model { return &w.model }
 
 func (w *jsonWriter) dataSet(d *DataSet) {
 	w.b = append(w.b, '{')
@@ -56,27 +71,44 @@ func (w *jsonWriter) dataSet(d *DataSet) {
 			e.VR, e.Items = dict.CS, nil
 		}
 		mark := len(w.b)
-		if !first {
-			w.b = append(w.b, ',')
-		}
-		w.key(e.Tag, e.VR)
+		w.attribute(d, e.Tag, e.VR, first)
 		if !w.value(d, e) {
 			w.b = w.b[:mark]
 			continue
 		}
-		w.b = append(w.b, '}')
+		w.endAttribute()
 		first = false
 	}
 	w.b = append(w.b, '}')
 }
 
-// key opens the object of an attribute and writes its VR.
-func (w *jsonWriter) key(t Tag, vr VR) {
+func (w *jsonWriter) attribute(_ *DataSet, t Tag, vr VR, first bool) {
+	if !first {
+		w.b = append(w.b, ',')
+	}
 	w.b = append(w.b, '"')
 	w.b = append(w.b, hexTag(t)...)
 	w.b = append(w.b, `":{"vr":"`...)
 	w.b = append(w.b, vr.String()...)
 	w.b = append(w.b, '"')
+}
+
+func (w *jsonWriter) endAttribute() { w.b = append(w.b, '}') }
+
+func (w *jsonWriter) item(n int) {
+	if n == 0 {
+		w.put(`,"Value":[{`)
+		return
+	}
+	w.put(",{")
+}
+
+func (w *jsonWriter) endItem() { w.b = append(w.b, '}') }
+
+func (w *jsonWriter) endItems(n int) {
+	if n > 0 {
+		w.b = append(w.b, ']')
+	}
 }
 
 // value writes what follows the VR; false leaves the attribute out.
@@ -105,10 +137,7 @@ func (w *jsonWriter) value(d *DataSet, e Element) bool {
 }
 
 func (w *jsonWriter) bulk(e Element) bool {
-	if w.opt.BulkDataURI == nil {
-		return false
-	}
-	uri := w.opt.BulkDataURI(w.path, e)
+	uri := w.uri(e)
 	if uri == "" {
 		return false
 	}

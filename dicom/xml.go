@@ -14,21 +14,22 @@ import (
 // (table A.1.5-2). The options mean what they do in [AppendJSON]. Characters that
 // XML 1.0 does not have become U+FFFD.
 func AppendXML(dst []byte, d *DataSet, opt JSONOptions) ([]byte, error) {
-	w := xmlWriter{b: dst, opt: opt}
-	w.put(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
-	w.put(`<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">`)
+	w := xmlWriter{model{b: dst, opt: opt}}
+	w.put(xmlStart)
 	w.dataSet(d)
-	w.put("</NativeDicomModel>\n")
+	w.put(xmlEnd)
 	return w.b, nil
 }
 
-type xmlWriter struct {
-	b    appender
-	opt  JSONOptions
-	path []PathStep
-}
+const (
+	xmlStart = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
+		`<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">`
+	xmlEnd = "</NativeDicomModel>\n"
+)
 
-func (w *xmlWriter) put(s string) { w.b = append(w.b, s...) }
+type xmlWriter struct{ model }
+
+func (w *xmlWriter) written() *model { return &w.model }
 
 func (w *xmlWriter) text(s string) { xml.EscapeText(&w.b, []byte(s)) } // an appender has no errors
 
@@ -41,27 +42,39 @@ func (w *xmlWriter) dataSet(d *DataSet) {
 			e.VR, e.Items = dict.CS, nil
 		}
 		mark := len(w.b)
-		tag, creator := e.Tag, d.PrivateCreator(e.Tag)
-		if creator != "" { // which stands for the block
-			tag &^= 0xFF00
-		}
-		w.put(`<DicomAttribute tag="` + hexTag(tag) + `" vr="` + e.VR.String() + `"`)
-		if keyword := dict.Keyword(e.Tag); keyword != "" {
-			w.put(` keyword="` + keyword + `"`)
-		}
-		if creator != "" {
-			w.put(` privateCreator="`)
-			w.text(creator)
-			w.put(`"`)
-		}
-		w.put(">")
+		w.attribute(d, e.Tag, e.VR, false)
 		if !w.value(d, e) {
 			w.b = w.b[:mark]
 			continue
 		}
-		w.put("</DicomAttribute>")
+		w.endAttribute()
 	}
 }
+
+func (w *xmlWriter) attribute(d *DataSet, t Tag, vr VR, _ bool) {
+	tag, creator := t, d.PrivateCreator(t)
+	if creator != "" { // which stands for the block
+		tag &^= 0xFF00
+	}
+	w.put(`<DicomAttribute tag="` + hexTag(tag) + `" vr="` + vr.String() + `"`)
+	if keyword := dict.Keyword(t); keyword != "" {
+		w.put(` keyword="` + keyword + `"`)
+	}
+	if creator != "" {
+		w.put(` privateCreator="`)
+		w.text(creator)
+		w.put(`"`)
+	}
+	w.put(">")
+}
+
+func (w *xmlWriter) endAttribute() { w.put("</DicomAttribute>") }
+
+func (w *xmlWriter) item(n int) { w.put(`<Item number="` + strconv.Itoa(n+1) + `">`) }
+
+func (w *xmlWriter) endItem() { w.put("</Item>") }
+
+func (w *xmlWriter) endItems(int) {}
 
 // PrivateCreator returns who reserved the block of the private element t
 // (PS3.5 section 7.8.1), or "".
@@ -79,11 +92,11 @@ func (w *xmlWriter) value(d *DataSet, e Element) bool {
 		w.put(`<Value number="1">ISO_IR 192</Value>`)
 	case e.VR == dict.SQ:
 		for i, item := range e.Items {
-			w.put(`<Item number="` + strconv.Itoa(i+1) + `">`)
+			w.item(i)
 			w.path = append(w.path, PathStep{e.Tag, i})
 			w.dataSet(item)
 			w.path = w.path[:len(w.path)-1]
-			w.put("</Item>")
+			w.endItem()
 		}
 	case e.Omitted():
 		return w.bulk(e)
@@ -104,10 +117,7 @@ func (w *xmlWriter) value(d *DataSet, e Element) bool {
 }
 
 func (w *xmlWriter) bulk(e Element) bool {
-	if w.opt.BulkDataURI == nil {
-		return false
-	}
-	uri := w.opt.BulkDataURI(w.path, e)
+	uri := w.uri(e)
 	if uri == "" {
 		return false
 	}

@@ -1,6 +1,8 @@
 package wado
 
 import (
+	"io"
+
 	"lumen/dicom"
 )
 
@@ -30,6 +32,14 @@ func (o offer) appendModel(b []byte, d *dicom.DataSet, opt dicom.JSONOptions) ([
 		return dicom.AppendXML(b, d, opt)
 	}
 	return dicom.AppendJSON(b, d, opt)
+}
+
+// writeModel writes the data set that r is at the start of, in constant memory.
+func (o offer) writeModel(w io.Writer, r *dicom.Reader, opt dicom.JSONOptions, maxValue int) error {
+	if o.media == mediaXML {
+		return dicom.WriteXML(w, r, opt, maxValue)
+	}
+	return dicom.WriteJSON(w, r, opt, maxValue)
 }
 
 // frameMedia are the media types of compressed frames (PS3.18 table 8.7.3-5).

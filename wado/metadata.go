@@ -39,7 +39,7 @@ func (s *server) metadata(x *exchange) error {
 				})
 			}
 			if len(object) == 0 {
-				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, x.base) })
+				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, x.base, form) })
 			}
 			return out.add(func(b []byte) ([]byte, error) { return append(b, object...), nil })
 		})
@@ -129,14 +129,8 @@ const maxInMemory = 64 << 10
 // ones can be that are malformed: that object is to be written as it is read.
 func (s *server) appendMetadata(ctx context.Context, b []byte, instance *store.Instance, base string, form offer) ([]byte, error) {
 	header, whole, err := readHeader(ctx, instance, maxInMemory)
-	if err != nil {
+	if err != nil || !whole {
 		return b, err
-	}
-	switch {
-	case !whole && !form.multipart:
-		return b, nil
-	case !whole:
-		return b, notAcceptable("metadata of this size is given as application/dicom+json")
 	}
 	return form.appendModel(b, header, s.modelOptions(instance, base))
 }
@@ -166,16 +160,16 @@ func largeHeader(instance *store.Instance) bool {
 	return instance.BodyOffset < 0 || instance.BodyOffset > largeHeaderSize
 }
 
-// writeMetadata writes the JSON object of one instance in constant memory. Of an
-// instance that was cut inside its header, it has what was there.
-func (s *server) writeMetadata(ctx context.Context, w io.Writer, instance *store.Instance, base string) error {
+// writeMetadata writes the object or document of one instance in constant
+// memory. Of an instance that was cut inside its header, it has what was there.
+func (s *server) writeMetadata(ctx context.Context, w io.Writer, instance *store.Instance, base string, form offer) error {
 	ts := syntaxOf(instance.TransferSyntaxUID)
 	src, err := openHeader(ctx, instance, ts)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	err = dicom.WriteJSON(w, dicom.NewReader(src, ts, dicom.Limits{}), s.modelOptions(instance, base), maxInMemory)
+	err = form.writeModel(w, dicom.NewReader(src, ts, dicom.Limits{}), s.modelOptions(instance, base), maxInMemory)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("metadata: %w", err)
 	}

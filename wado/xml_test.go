@@ -25,10 +25,22 @@ type nativeModel struct {
 		BulkData *struct {
 			URI string `xml:"uri,attr"`
 		} `xml:"BulkData"`
-		Items []struct {
-			Number int `xml:"number,attr"`
-		} `xml:"Item"`
+		Items []nativeItem `xml:"Item"`
 	} `xml:"DicomAttribute"`
+}
+
+type nativeItem struct {
+	Number int `xml:"number,attr"`
+}
+
+// items returns the items of a sequence; tag is its eight digits.
+func (m nativeModel) items(tag string) []nativeItem {
+	for _, a := range m.Attributes {
+		if a.Tag == tag {
+			return a.Items
+		}
+	}
+	return nil
 }
 
 func (m nativeModel) value(tag dicom.Tag) string {

@@ -3,6 +3,7 @@ package dicom
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"lumen/dicom/dict"
 )
@@ -20,26 +21,57 @@ import (
 // what was there, and the error wraps [io.ErrUnexpectedEOF]. On another error,
 // part of the object may have been written.
 func WriteJSON(w io.Writer, r *Reader, opt JSONOptions, maxValue int) error {
-	s := jsonStream{jsonWriter: jsonWriter{opt: opt}, dst: w, r: r, maxValue: maxValue}
-	if err := s.dataSet(&DataSet{}); err != nil {
-		return err
-	}
-	if err := s.flush(0); err != nil {
-		return err
-	}
-	return s.cutShort
+	s := newModelStream(&jsonWriter{model{opt: opt}}, w, r, maxValue)
+	return s.write("{", "}")
 }
 
-type jsonStream struct {
-	jsonWriter
+// WriteXML is to [AppendXML] what [WriteJSON] is to [AppendJSON]. The block of a
+// private element is known when it was reserved before, in the same group and by
+// a name of no more than 64 characters, as PS3.5 section 7.8.1 has it.
+func WriteXML(w io.Writer, r *Reader, opt JSONOptions, maxValue int) error {
+	s := newModelStream(&xmlWriter{model{opt: opt}}, w, r, maxValue)
+	return s.write(xmlStart, xmlEnd)
+}
+
+// modelForm is how a model is written: as JSON or XML.
+type modelForm interface {
+	written() *model
+	attribute(d *DataSet, t Tag, vr VR, first bool) // begins one of d
+	value(d *DataSet, e Element) bool               // false leaves the attribute out
+	bulk(e Element) bool                            // likewise
+	endAttribute()
+	item(n int) // begins item n, counted from 0
+	endItem()
+	endItems(n int) // of a sequence of n items
+}
+
+type modelStream struct {
+	modelForm
+	*model   // that of the form
 	dst      io.Writer
 	r        *Reader
 	maxValue int
 	cutShort error // the stream's, which then says it again
 }
 
+func newModelStream(form modelForm, dst io.Writer, r *Reader, maxValue int) modelStream {
+	return modelStream{modelForm: form, model: form.written(), dst: dst, r: r, maxValue: maxValue}
+}
+
+func (s *modelStream) write(start, end string) error {
+	s.put(start)
+	if err := s.dataSet(&DataSet{}); err != nil {
+		return err
+	}
+	s.put(end)
+	if err := s.flush(0); err != nil {
+		return err
+	}
+	return s.cutShort
+}
+
 // cut notes that the stream ends too early: err is nil then.
-func (s *jsonStream) cut(err error) error {
+func (s *modelStream) cut(err error) error {
 	var parse *ParseError
 	if errors.Is(err, io.ErrUnexpectedEOF) && errors.As(err, &parse) {
 		s.cutShort, err = err, nil
@@ -47,10 +79,10 @@ func (s *jsonStream) cut(err error) error {
 	return err
 }
 
-const jsonStreamBuffer = 32 << 10
+const modelStreamBuffer = 32 << 10
 
 // flush writes what there is when that is more than atMost bytes.
-func (s *jsonStream) flush(atMost int) error {
+func (s *modelStream) flush(atMost int) error {
 	if len(s.b) <= atMost {
 		return nil
 	}
@@ -60,18 +92,22 @@ func (s *jsonStream) flush(atMost int) error {
 }
 
 // dataSet writes the elements up to the end of the item or the data set. d has
-// nothing in it but, later, the character set and one element at a time.
-func (s *jsonStream) dataSet(d *DataSet) error {
+// nothing in it but, later, the character set, who reserved blocks of the group
+// that is being read, and one element at a time.
+func (s *modelStream) dataSet(d *DataSet) error {
 	var seen tagSet
-	s.b = append(s.b, '{')
+	var group uint16
 	for first := true; ; {
 		t, err := s.r.Next()
 		if err != nil || t.Kind == ItemEnd {
-			s.b = append(s.b, '}')
 			if err == io.EOF {
 				return nil
 			}
 			return s.cut(err)
+		}
+		if t.Tag.Group() != group {
+			group = t.Tag.Group()
+			d.elems = slices.DeleteFunc(d.elems, func(e elem) bool { return e.tag.PrivateCreator() })
 		}
 		pixel := t.Depth == 0 && pixelTag(t.Tag)
 		if t.Tag.GroupLength() || !seen.add(t.Tag) || t.Kind == SequenceStart && t.Depth >= s.r.lim.Depth {
@@ -84,32 +120,32 @@ func (s *jsonStream) dataSet(d *DataSet) error {
 			t.VR = s.r.keptVR(t)
 		}
 		mark := len(s.b)
-		if !first {
-			s.b = append(s.b, ',')
-		}
-		s.key(t.Tag, t.VR)
+		s.attribute(d, t.Tag, t.VR, first)
 		written, err := s.element(d, t, pixel)
 		switch {
 		case s.cut(err) != nil:
 			return err
 		case written:
-			s.b = append(s.b, '}')
+			s.endAttribute()
 			first = false
 		default:
 			s.b = s.b[:mark]
 		}
 		if pixel {
-			s.b = append(s.b, '}')
 			return nil
 		}
-		if err := s.flush(jsonStreamBuffer); err != nil {
+		if err := s.flush(modelStreamBuffer); err != nil {
 			return err
 		}
 	}
 }
 
+// maxCreator is the size in bytes of the longest LO (PS3.5 table 6.2-1), with
+// escape sequences.
+const maxCreator = 4 * 64
+
 // element writes what follows the VR; false leaves the attribute out.
-func (s *jsonStream) element(d *DataSet, t Token, pixel bool) (bool, error) {
+func (s *modelStream) element(d *DataSet, t Token, pixel bool) (bool, error) {
 	e := Element{Tag: t.Tag, VR: t.VR, Offset: t.Offset, Length: t.Length}
 	switch {
 	case t.Kind == SequenceStart:
@@ -135,11 +171,16 @@ func (s *jsonStream) element(d *DataSet, t Token, pixel bool) (bool, error) {
 	}
 	d.Set(e)
 	written := s.value(d, e)
+	if t.Tag.PrivateCreator() && len(value) <= maxCreator {
+		e.Value = slices.Clone(e.Value)
+		d.Set(e)
+		return written, nil
+	}
 	d.Delete(t.Tag)
 	return written, nil
 }
 
-func (s *jsonStream) sequence(d *DataSet, sequence Token) error {
+func (s *modelStream) sequence(d *DataSet, sequence Token) error {
 	s.path = append(s.path, PathStep{Tag: sequence.Tag})
 	for n := 0; ; n++ {
 		t, err := s.r.Next()
@@ -147,26 +188,21 @@ func (s *jsonStream) sequence(d *DataSet, sequence Token) error {
 			return err
 		}
 		if t.Kind != ItemStart { // its end
-			if n > 0 {
-				s.b = append(s.b, ']')
-			}
+			s.endItems(n)
 			s.path = s.path[:len(s.path)-1]
 			return nil
 		}
-		if n == 0 {
-			s.b = append(s.b, `,"Value":[`...)
-		} else {
-			s.b = append(s.b, ',')
-		}
+		s.item(n)
 		s.path[len(s.path)-1].Item = n
 		if err := s.dataSet(&DataSet{outer: d}); err != nil {
 			return err
 		}
+		s.endItem()
 	}
 }
 
 // skip reads to the end of what t starts.
-func (s *jsonStream) skip(t Token) error {
+func (s *modelStream) skip(t Token) error {
 	for t.Kind == SequenceStart || t.Kind == FragmentsStart {
 		end, err := s.r.Next()
 		if err != nil {
