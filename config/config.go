@@ -157,7 +157,7 @@ func Default() Config {
 		ShutdownTimeout: Duration(30 * time.Second),
 		DIMSE:           DIMSE{Listen: "127.0.0.1:11112", AETitle: "LUMEN", Specialized: true},
 		HTTP:            HTTP{Listen: "127.0.0.1:8104"},
-		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, WriteLog: 256 << 20, Bucket: Bucket{
+		Storage: Storage{MinFree: 2 << 30, MinFreePercent: 5, WriteLog: 512 << 20, Bucket: Bucket{
 			Region: "us-east-1", Ack: "spool", HighWater: 64 << 30, Grace: Duration(time.Hour), Workers: 4,
 		}},
 		Audit:  Audit{SegmentSize: 64 << 20, Reserve: 2},
