@@ -45,20 +45,27 @@ func (x *exchange) WriteHeader(status int) {
 	x.w.WriteHeader(status)
 }
 
-// Write sends b to the client; its errors wrap errClientLeft.
+// Write sends b to the client, in pieces that each have the time of one write;
+// its errors wrap errClientLeft.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.status = http.StatusOK
 	}
-	if err := x.ctrl.SetWriteDeadline(time.Now().Add(x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, clientLeft(err)
+	written := 0
+	for {
+		piece := b[written:min(len(b), written+copySize)]
+		if err := x.ctrl.SetWriteDeadline(time.Now().Add(x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return written, clientLeft(err)
+		}
+		n, err := x.w.Write(piece)
+		x.sent += int64(n)
+		if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+			return written + n, clientLeft(err)
+		}
+		if written += len(piece); written == len(b) { // a HEAD answer has no body to fail on
+			return written, nil
+		}
 	}
-	n, err := x.w.Write(b)
-	x.sent += int64(n)
-	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
-		return n, clientLeft(err)
-	}
-	return len(b), nil // a HEAD answer has no body to fail on
 }
 
 // clientLeft keeps the kind of a network error but not its text, which holds
