@@ -33,11 +33,6 @@ func (s *server) metadata(x *exchange) error {
 			}
 			return s.appendMetadata(ctx, b, instance, x.base, form)
 		}, func(instance *store.Instance, object []byte) error {
-			if len(object) == 0 && form.multipart {
-				return out.add(func(b []byte) ([]byte, error) {
-					return s.appendMetadata(x.r.Context(), b, instance, x.base, form)
-				})
-			}
 			if len(object) == 0 {
 				return out.stream(func(w io.Writer) error { return s.writeMetadata(x.r.Context(), w, instance, x.base, form) })
 			}
