@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/internal/shareddata"
@@ -227,6 +229,58 @@ func TestDigestIsOfContent(t *testing.T) {
 	if s, _ := scan(t, other, syntax(t, dicom.ExplicitVRLittleEndian)); s.Digest == want.Digest {
 		t.Error("another name has the same digest")
 	}
+}
+
+// Whoever writes a data set anew takes padding away or adds it: DCMTK did, of
+// dcm4che's files, and what was sent both ways was held to be two contents.
+func TestDigestLeavesOutPadding(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	digest := func(tag dicom.Tag, vr dicom.VR, value string, every int) [32]byte {
+		t.Helper()
+		var d dicom.DataSet
+		d.SetBytes(tag, vr, []byte(value))
+		s, err := dicom.ScanDataSet(&pieceReader{mustEncode(t, &d), every}, ts, dicom.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Digest
+	}
+	name := digest(dict.InstitutionName, dict.LO, "HOSPITAL", 1<<20)
+	for _, same := range []string{"HOSPITAL  ", "HOSPITAL\x00\x00", "HOSPITAL \x00" + strings.Repeat(" ", 60)} {
+		if digest(dict.InstitutionName, dict.LO, same, 1<<20) != name {
+			t.Errorf("%q is held to be another name", same)
+		}
+	}
+	for _, other := range []string{"", "HOSPITAL A", " HOSPITAL ", "HOSP ITAL ", "HOSPITAL" + strings.Repeat(" ", 66)} {
+		if digest(dict.InstitutionName, dict.LO, other, 1<<20) == name {
+			t.Errorf("%q is held to be the same name", other)
+		}
+	}
+	if digest(dict.RedPaletteColorLookupTableData, dict.OW, "ab\x00\x00", 9) == digest(dict.RedPaletteColorLookupTableData, dict.OW, "ab", 9) {
+		t.Error("words of nothing count for nothing")
+	}
+	rapid.Check(t, func(rt *rapid.T) { // it does not matter how the value comes, or which VR the stream gives it
+		value := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", " ", "\x00", strings.Repeat(" ", 40), strings.Repeat("b", 50)}), 0, 12).Draw(rt, "value"), "")
+		value += strings.Repeat(" ", len(value)%2)
+		if digest(dict.PatientComments, dict.UT, value, 1<<20) != digest(dict.PatientComments, dict.UN, value, rapid.IntRange(1, 70).Draw(rt, "pieces")) {
+			rt.Fatalf("%q has two digests", value)
+		}
+	})
+}
+
+// pieceReader gives at most every bytes at a time.
+type pieceReader struct {
+	b     []byte
+	every int
+}
+
+func (r *pieceReader) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.every)], r.b)
+	r.b = r.b[n:]
+	return n, nil
 }
 
 func writeUndefined(w *dicom.Writer, d *dicom.DataSet) {
