@@ -112,14 +112,15 @@ func TestLargeHeadersGoInWhole(t *testing.T) {
 		d        *dicom.DataSet
 		sequence string // of the data set
 		items    int
+		xml      bool // is read as XML too: the test has a tree of all its values
 		last     func(item jsonObject) bool
 	}{
-		{"enhanced CT of 20 000 frames", enhancedCT(20_000), "52009230", 20_000, func(item jsonObject) bool {
+		{"enhanced CT of 20 000 frames", enhancedCT(20_000), "52009230", 20_000, true, func(item jsonObject) bool {
 			var position jsonObject
 			json.Unmarshal(item["00209113"].Value[0], &position)
 			return string(position["00200032"].Value[2]) == "19999"
 		}},
-		{"structure set of 30 000 contours", structureSet(30, 1000), "30060039", 30, func(item jsonObject) bool {
+		{"structure set of 30 000 contours", structureSet(30, 1000), "30060039", 30, false, func(item jsonObject) bool {
 			var contour jsonObject
 			json.Unmarshal(item["30060040"].Value[999], &contour)
 			return len(contour["30060050"].Value) == 450 && string(item["30060084"].Value[0]) == "30"
@@ -148,9 +149,11 @@ func TestLargeHeadersGoInWhole(t *testing.T) {
 					t.Errorf("last item: %v", err)
 				}
 			}
-			models := documents(t, f.get(i.seriesPath()+"/metadata", "Accept", acceptXML))
-			if n := len(models[0].items(c.sequence)); len(models) != 1 || n != c.items {
-				t.Errorf("XML: %d documents, %d items of %d", len(models), n, c.items)
+			if c.xml {
+				models := documents(t, f.get(i.seriesPath()+"/metadata", "Accept", acceptXML))
+				if n := len(models[0].items(c.sequence)); len(models) != 1 || n != c.items {
+					t.Errorf("XML: %d documents, %d items of %d", len(models), n, c.items)
+				}
 			}
 			a = f.get(i.path(), "Accept", `multipart/related; type="application/dicom"; transfer-syntax=*`)
 			parts := a.parts(t)
