@@ -51,7 +51,7 @@ func (d *digester) reset() {
 		d.hash = sha256.New()
 	}
 	d.hash.Reset()
-	d.n, d.text, d.padded = 0, false, 0
+	d.n, d.text, d.length, d.padded = 0, false, 0, 0
 }
 
 func (d *digester) room(n int) []byte {

@@ -198,12 +198,12 @@ func FuzzTranscode(f *testing.F) {
 	})
 }
 
-// isHiddenSequence reports whether an element that its stream says nothing of
-// is a sequence by the dictionary. In implicit VR the dictionary counts: it is
+// isHiddenSequence reports whether an element that is none in its stream is a
+// sequence by the dictionary. In implicit VR the dictionary counts: it is
 // read as one then, and need not be one.
 func isHiddenSequence(t dicom.Token) bool {
 	vr, _ := dict.VRs(t.Tag)
-	return t.VR == dict.UN && vr == dict.SQ
+	return t.VR != dict.SQ && vr == dict.SQ
 }
 
 func hidesSequence(d *dicom.DataSet) bool {

@@ -282,11 +282,14 @@ func (r *Reader) nextElement() (bool, error) {
 // sequence. Some writers give a sequence that they do not know, or an element
 // that the dictionary has as one, a value of another kind.
 func (r *Reader) itemFollows(length uint32) bool {
-	if length == 0 || !r.fill(4) { // what ends early is told as that
+	if length < 8 {
+		return length == 0
+	}
+	if !r.fill(4) { // what ends early is told as that
 		return true
 	}
 	tag := r.tag(r.buf[r.r:r.w])
-	return length >= 8 && (tag == dict.Item || tag == dict.ItemDelimitationItem || tag == dict.SequenceDelimitationItem)
+	return tag == dict.Item || tag == dict.ItemDelimitationItem || tag == dict.SequenceDelimitationItem
 }
 
 // open starts a sequence or a list of fragments.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"pgregory.net/rapid"
 
@@ -266,6 +267,22 @@ func TestDigestLeavesOutPadding(t *testing.T) {
 			rt.Fatalf("%q has two digests", value)
 		}
 	})
+}
+
+// What a scan that failed had begun is nothing to the next one.
+func TestDigestForgetsWhatFailed(t *testing.T) {
+	ts := syntax(t, dicom.ExplicitVRLittleEndian)
+	want, b := scan(t, sample(), ts)
+	for cut := range b {
+		src := io.MultiReader(bytes.NewReader(b[:cut]), iotest.ErrReader(io.ErrClosedPipe))
+		if _, err := dicom.ScanDataSet(src, ts, dicom.Limits{}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		s, err := dicom.ScanDataSet(bytes.NewReader(b), ts, dicom.Limits{})
+		if err != nil || s.Digest != want.Digest {
+			t.Fatalf("after a failure at %d another digest, %v", cut, err)
+		}
+	}
 }
 
 // pieceReader gives at most every bytes at a time.
