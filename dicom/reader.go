@@ -305,7 +305,10 @@ func (r *Reader) open(tag Tag, vr VR, length uint32) (bool, error) {
 	case vr == dict.SQ:
 	case tag == dict.PixelData || vr == dict.OB || vr == dict.OW:
 		l.kind = FragmentsStart
-	case vr == dict.UN && r.implicit:
+	case r.implicit: // only a sequence can have no length, whatever the dictionary says
+		if vr != dict.UN {
+			r.findings.Add(UnknownVR)
+		}
 		vr = dict.SQ
 	case vr == dict.UN: // PS3.5 section 6.2.2, note 4: as Implicit VR Little Endian
 		vr, r.implicit, r.big, l.unknown = dict.SQ, true, false, true

@@ -81,6 +81,8 @@ func TestReader(t *testing.T) {
 			`00081140 UN "no items" ` + id, "no_item=1"},
 		{"text in an implicit sequence", dicom.ImplicitVRLittleEndian, "\x08\x00\x40\x11\x04\x00\x00\x00text" + patientIDImp,
 			`00081140 UN "text" ` + id, "no_item=1"},
+		{"implicit sequence that the dictionary has as text", dicom.ImplicitVRLittleEndian, "\x32\x00\x30\x10\xFF\xFF\xFF\xFF" + itemAny + patientIDImp + itemEnd + seqEnd,
+			"00321030 ( [ " + id + " ] )", "unknown_vr=1"},
 		{"implicit sequence", dicom.ImplicitVRLittleEndian, "\x08\x00\x40\x11\xFF\xFF\xFF\xFF" + itemAny + patientIDImp + itemEnd + seqEnd, "00081140 ( [ " + id + " ] )", ""},
 		{"implicit private sequence", dicom.ImplicitVRLittleEndian, "\x09\x00\x01\x10\xFF\xFF\xFF\xFF" + itemAny + patientIDImp + itemEnd + seqEnd, "00091001 ( [ " + id + " ] )", ""},
 		{"implicit private element", dicom.ImplicitVRLittleEndian, "\x09\x00\x01\x10\x02\x00\x00\x00ab", `00091001 UN "ab"`, ""},
