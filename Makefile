@@ -36,7 +36,7 @@ interop: setup ## what DCMTK and Orthanc make of us, and we of them: the matrix,
 crash: ## 50 times kill -9 under load
 	LUMEN_CRASHES=50 $(GO) test -count=1 -timeout 15m -run Crash ./test/e2e
 
-fuzz: ## every fuzz target, FUZZTIME=5s each
+fuzz: ## every fuzz target, FUZZTIME=20000x each
 	scripts/fuzz
 
 soak: build ## the long runs, written into docs/FIGURES.md: the bench, a million studies, SOAK_ATTACK=180 s of attacks, 10 million fuzz executions in SOAK_TIME=7200 s
