@@ -16,6 +16,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 	"lumen/scp"
 	"lumen/store"
 )
@@ -81,11 +82,7 @@ func uncompressed(_ string, offered []string) string {
 // against an object: that it is away, that it refuses us, is slow, does not take
 // the syntax, or what it answered.
 func TestMoveTellsWhy(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	nobody := "127.0.0.1:" + peertest.FreePort(t)
 	// stall is a destination that says nothing any more after so many objects.
 	stall := func(t *testing.T, after int) string {
 		stuck := make(chan struct{})
@@ -108,7 +105,7 @@ func TestMoveTellsWhy(t *testing.T) {
 		counts  dimse.SubOperations
 		log     string
 	}{
-		{"away", func(*testing.T) string { return l.Addr().String() },
+		{"away", func(*testing.T) string { return nobody },
 			dimse.StatusSubOperationsImpossible, "cannot be reached", dimse.SubOperations{Failed: 2}, "cannot be reached"},
 		{"refuses the association", func(t *testing.T) string { return refusing(t) },
 			dimse.StatusSubOperationsImpossible, "refuses", dimse.SubOperations{Failed: 2}, "result 1, source 1, reason 3"},

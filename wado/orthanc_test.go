@@ -6,14 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
+	"lumen/internal/peertest"
 	"lumen/internal/shareddata"
 )
 
@@ -28,12 +29,10 @@ const dicomwebPlugin = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 func startOrthanc(t *testing.T, f *fixture) *orthanc {
 	t.Helper()
 	peer(t, "Orthanc")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := strconv.Atoi(peertest.FreePort(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
 	dir := t.TempDir()
 	config, err := json.Marshal(map[string]any{
 		"StorageDirectory": dir, "IndexDirectory": dir, "HttpPort": port, "DicomServerEnabled": false,

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,22 +33,10 @@ type receiver struct {
 // startReceiver starts `storescp +B` with a title and further options.
 func startReceiver(t *testing.T, title string, options ...string) receiver {
 	t.Helper()
-	r := receiver{dir: t.TempDir(), port: freePort(t)}
+	r := receiver{dir: t.TempDir(), port: peertest.FreePort(t)}
 	args := append([]string{"+B", "+xa", "-pm", "-aet", title, "-od", r.dir}, options...)
 	startProgram(t, peertest.Command(t, "storescp", append(args, r.port)...), "127.0.0.1:"+r.port)
 	return r
-}
-
-// freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 // take removes the files that were received so far from the folder and returns

@@ -194,7 +194,7 @@ func dcmtkGets(t *testing.T, s *scene) {
 // knows the node as LUMEN.
 func startQR(t *testing.T, s *scene, options ...string) (addr string) {
 	t.Helper()
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), peertest.FreePort(t)
 	text := "NetworkTCPPort = " + port + "\nMaxPDUSize = 131072\nMaxAssociations = 16\n" +
 		"HostTable BEGIN\nlumen = (LUMEN, 127.0.0.1, " + s.port() + ")\nHostTable END\nVendorTable BEGIN\nVendorTable END\n" +
 		"AETable BEGIN\nQR " + dir + " RW (200, 1024mb) ANY\nAETable END\n"

@@ -113,7 +113,7 @@ func limitedOrthanc(t *testing.T, s *scene, maximum string) (o *orthanc, toNode,
 	t.Helper()
 	length, unlimit := dcmtkLength(maximum)
 	toNode = (&relay{to: s.lumen.dimse, unlimit: unlimit}).start(t)
-	o = startOrthanc(t, freePort(t), map[string]string{"LUMEN": toNode.addr()}, map[string]any{"MaximumPduLength": number(length)})
+	o = startOrthanc(t, peertest.FreePort(t), map[string]string{"LUMEN": toNode.addr()}, map[string]any{"MaximumPduLength": number(length)})
 	toOrthanc = (&relay{to: o.dicom, unlimit: unlimit}).start(t)
 	return o, toNode, toOrthanc
 }
@@ -322,7 +322,7 @@ func (c *changesMind) Read(p []byte) (int, error) {
 func orthancAborts(t *testing.T, s *scene) {
 	t.Run("cut_in_a_PDU", func(t *testing.T) {
 		r := (&relay{to: s.lumen.dimse, cutAfter: 5}).start(t)
-		o := startOrthanc(t, freePort(t), map[string]string{"LUMEN": r.addr()}, nil)
+		o := startOrthanc(t, peertest.FreePort(t), map[string]string{"LUMEN": r.addr()}, nil)
 		all := stills(t, 1, manyPDUs)
 		ids, _ := o.own(t, all)
 		if status, answer := o.try(t, http.MethodPost, "/modalities/LUMEN/store", []byte(ids[0])); status == http.StatusOK {
@@ -332,7 +332,7 @@ func orthancAborts(t *testing.T, s *scene) {
 	})
 	t.Run("killed_in_a_PDU", func(t *testing.T) {
 		r := (&relay{to: s.lumen.dimse, cutAfter: 5, hold: true}).start(t)
-		o := startOrthanc(t, freePort(t), map[string]string{"LUMEN": r.addr()}, nil)
+		o := startOrthanc(t, peertest.FreePort(t), map[string]string{"LUMEN": r.addr()}, nil)
 		all := stills(t, 1, manyPDUs)
 		ids, _ := o.own(t, all)
 		o.post(t, "/modalities/LUMEN/store", fmt.Appendf(nil, `{"Resources": [%q], "Synchronous": false}`, ids[0]), nil)
@@ -358,7 +358,7 @@ func weAbortAtOrthanc(t *testing.T, s *scene) {
 	})
 	t.Run("abort_in_an_object", func(t *testing.T) { aborts(t, s.orthanc.dicom, "ORTHANC") })
 	t.Run("C-MOVE_to_a_peer_that_is_killed", func(t *testing.T) {
-		port := freePort(t)
+		port := peertest.FreePort(t)
 		n := startNode(t, fmt.Sprintf("destinations: [{title: AWAY, address: \"127.0.0.1:%s\", retries: 0}]\n", port))
 		all := stills(t, 2, manyPDUs)
 		send(t, "LUMEN@"+n.dimse, all)

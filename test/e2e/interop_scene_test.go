@@ -16,6 +16,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/internal/peertest"
 )
 
 // scene is what the cells of one peer share: a node, and programs that it may
@@ -30,7 +31,7 @@ type scene struct {
 func newScene(t *testing.T, peer string) *scene {
 	t.Helper()
 	s := &scene{sink: startReceiver(t, "SINK")}
-	orthancPort := freePort(t)
+	orthancPort := peertest.FreePort(t)
 	s.lumen = startNode(t, fmt.Sprintf("destinations:\n- {title: SINK, address: \"127.0.0.1:%s\"}\n- {title: ORTHANC, address: \"127.0.0.1:%s\"}\n",
 		s.sink.port, orthancPort))
 	if peer == "Orthanc" {

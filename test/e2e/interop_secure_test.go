@@ -12,6 +12,7 @@ import (
 	"lumen/dicom/dict"
 	"lumen/dimse"
 	wire "lumen/dimse/pdu"
+	"lumen/internal/peertest"
 )
 
 // dcmtkOverTLS tries each of DCMTK's security profiles, and carries a study to
@@ -125,7 +126,7 @@ func secureOrthanc(t *testing.T) (*orthanc, *node, *authority) {
 	t.Helper()
 	ca := newAuthority(t)
 	as := ca.issue("orthanc")
-	port := freePort(t)
+	port := peertest.FreePort(t)
 	n := tlsNode(t, ca, "ORTHANC", port)
 	_, ours := n.listens("dimse_tls")
 	o := startOrthanc(t, port, nil, map[string]any{

@@ -29,7 +29,7 @@ type orthanc struct {
 // HOST:PORT; more are further options.
 func startOrthanc(t *testing.T, dicomPort string, modalities map[string]string, more map[string]any) *orthanc {
 	t.Helper()
-	dir, httpPort := t.TempDir(), freePort(t)
+	dir, httpPort := t.TempDir(), peertest.FreePort(t)
 	known := map[string]any{}
 	for title, addr := range modalities {
 		host, port, err := net.SplitHostPort(addr)

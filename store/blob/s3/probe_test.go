@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"lumen/internal/peertest"
 	"lumen/store/blob/blobtest"
 	"lumen/store/blob/s3"
 	"lumen/store/blob/s3/s3test"
@@ -41,17 +42,12 @@ func TestProbe(t *testing.T) {
 	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0) // we refuse its certificate
 	tlsServer.StartTLS()
 	t.Cleanup(tlsServer.Close)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
-	closedAddress := closed.Addr().String()
-	closed.Close()
+	closedAddress := "127.0.0.1:" + peertest.FreePort(t)
 
 	for _, tc := range []struct {
 		name   string

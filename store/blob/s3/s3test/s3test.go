@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lumen/internal/peertest"
 )
 
 const (
@@ -57,20 +58,10 @@ func start(t testing.TB, versioned bool) *Server {
 	if versioned {
 		s.versions = t.TempDir()
 	}
-	s.Endpoint = "http://" + freeAddress(t)
+	s.Endpoint = "http://127.0.0.1:" + peertest.FreePort(t)
 	s.Restart(t)
 	t.Cleanup(func() { s.Stop(t) })
 	return s
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() // the server takes the port over
-	return l.Addr().String()
 }
 
 // Restart starts a stopped server at the same address with the same content.
