@@ -96,7 +96,6 @@ func moveWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ func ingestWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err
@@ -31,7 +30,10 @@ func ingestWork(ctx context.Context, b *bench) error {
 		for _, associations := range []int{1, 4, 16} {
 			rate := map[string]float64{}
 			for _, p := range []*peer{lumen, orthanc, storescp} {
-				r, err := b.ingest(ctx, p, associations)
+				if err := all.settle(ctx); err != nil {
+					return err
+				}
+				r, err := b.ingest(ctx, p, associations, b.stills)
 				if err != nil {
 					return fmt.Errorf("%s: %w", p.name, err)
 				}
@@ -46,9 +48,40 @@ func ingestWork(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// ingest sends b.stills stills and returns instances a second.
-func (b *bench) ingest(ctx context.Context, p *peer, associations int) (float64, error) {
-	each := b.stills / associations
+// migrationWork is a long run of stills, as from another archive: some times what
+// Lumen's write log holds.
+func migrationWork(ctx context.Context, b *bench) error {
+	dir, err := b.scratch("migration")
+	if err != nil {
+		return err
+	}
+	all, err := b.startPeers(dir, "orthanc", "storescp")
+	if err != nil {
+		return err
+	}
+	defer all.stop()
+	const times, associations = 6, 4
+	for range b.rounds {
+		rate := map[string]float64{}
+		for _, p := range all {
+			if err := all.settle(ctx); err != nil {
+				return err
+			}
+			if rate[p.name], err = b.ingest(ctx, p, associations, times*b.stills); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		for _, other := range []string{"orthanc", "storescp"} {
+			b.sample(row{work: fmt.Sprintf("ingest %d times as many stills, %d associations", times, associations), peer: other,
+				unit: "instances/s"}, rate["lumen"], rate[other])
+		}
+	}
+	return nil
+}
+
+// ingest sends so many stills and returns instances a second.
+func (b *bench) ingest(ctx context.Context, p *peer, associations, stills int) (float64, error) {
+	each := stills / associations
 	work := make([][]*object, associations)
 	for i := range work {
 		study := b.study()
@@ -78,7 +111,6 @@ func shippedWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc-shipped")
 	if err != nil {
 		return err
@@ -91,6 +123,9 @@ func shippedWork(ctx context.Context, b *bench) error {
 		for _, p := range []*peer{lumen, orthanc} {
 			files := filepath.Join(dir, "files-"+p.name)
 			if err := b.writeStills(files, stills); err != nil {
+				return err
+			}
+			if err := all.settle(ctx); err != nil {
 				return err
 			}
 			begin := time.Now()
@@ -138,7 +173,6 @@ func videoWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc", "storescp")
 	if err != nil {
 		return err
@@ -148,6 +182,9 @@ func videoWork(ctx context.Context, b *bench) error {
 	for range b.rounds {
 		seconds, growth := map[string]float64{}, map[string]float64{}
 		for _, p := range []*peer{lumen, storescp, orthanc} {
+			if err := all.settle(ctx); err != nil {
+				return err
+			}
 			o, err := video(b.study())
 			if err != nil {
 				return err

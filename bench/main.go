@@ -35,6 +35,7 @@ var works = []struct {
 }{
 	{"ingest", ingestWork},
 	{"shipped", shippedWork},
+	{"migration", migrationWork},
 	{"video", videoWork},
 	{"retrieve", retrieveWork},
 	{"move", moveWork},
@@ -57,7 +58,7 @@ func benchmark() int {
 	flag.BoolVar(&b.markdown, "markdown", false, "print the table for a page")
 	only := flag.String("only", "", "run the works whose name matches")
 	keep := flag.Bool("keep", false, "leave the scratch folder with the peers' logs")
-	dir := flag.String("dir", "", "make the scratch folder here: the disk that is measured (default: below the working folder's bin)")
+	dir := flag.String("dir", "", "make the scratch folder here: the disk that is measured; it takes 10 GB a round (default: below the working folder's bin)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -116,7 +117,9 @@ func (b *bench) run(ctx context.Context, dir, only string, keep bool) (err error
 	return nil
 }
 
-// scratch makes a folder for one group of peers.
+// scratch makes a folder for one group of peers. It stays until the end: some
+// file systems are slow to make files where many were removed a moment ago (ext4
+// without a journal does not use their inodes for minutes, and walks over them).
 func (b *bench) scratch(name string) (string, error) { return os.MkdirTemp(b.dir, name+"-") }
 
 // study takes an unused study number.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -59,6 +60,37 @@ func (p *peer) anonymousMemory() int64 {
 		}
 	}
 	return 0
+}
+
+// settle waits until no peer has work left of what was measured before: objects
+// in Lumen's write log that become files when it is quiet, and pages that the
+// kernel has not written yet.
+func (all peers) settle(ctx context.Context) error {
+	metrics := strings.TrimSuffix(all["lumen"].web, "/dicom-web") + "/metrics"
+	for {
+		response, err := http.Get(metrics)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			return err
+		}
+		_, after, found := strings.Cut(string(body), "\nlumen_stage_objects ")
+		if !found && response.StatusCode == http.StatusOK { // 503 while it starts
+			return errors.New("lumen does not say what waits in its write log")
+		}
+		if strings.HasPrefix(after, "0\n") {
+			syscall.Sync()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func start(dir, name string, env []string, argv ...string) (*peer, error) {

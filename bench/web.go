@@ -95,7 +95,6 @@ func retrieveWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc")
 	if err != nil {
 		return err
@@ -207,7 +206,6 @@ func qidoWork(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	all, err := b.startPeers(dir, "orthanc")
 	if err != nil {
 		return err

@@ -186,6 +186,9 @@ func (n *node) openLocal(ctx context.Context, place string) (store.Blobs, error)
 		return files, nil
 	}
 	n.onClose(log.Close)
+	if err := watchWriteLog(n.registry, log.Staged); err != nil {
+		return nil, err
+	}
 	return log, nil
 }
 

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -41,4 +43,16 @@ func watchJournal(r prometheus.Registerer, name string, log *audit.Log) error {
 		}
 	}
 	return nil
+}
+
+// watchWriteLog shows what waits in the write log to become files. Package stage
+// knows no metrics.
+func watchWriteLog(r prometheus.Registerer, staged func() (objects int, size int64)) error {
+	gauge := func(metric, help string, value func() float64) error {
+		return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metric, Help: help}, value))
+	}
+	return errors.Join(
+		gauge("lumen_stage_objects", "Objects in the write log.", func() float64 { n, _ := staged(); return float64(n) }),
+		gauge("lumen_stage_bytes", "Bytes of the objects in the write log.", func() float64 { _, n := staged(); return float64(n) }),
+	)
 }

@@ -90,13 +90,13 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, write func(io.Wr
 		return err
 	}
 	temp := durable.TempName(filepath.Join(d.root, tempFolder, "o"))
-	moved := false
+	there := false
 	defer func() { // also when write panics
-		if !moved {
+		if there {
 			_ = d.fs.Remove(temp) // what stays is swept at the next start
 		}
 	}()
-	if err := d.writeTemp(ctx, temp, size, write); err != nil {
+	if err := d.writeTemp(ctx, temp, &there, size, write); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -106,17 +106,18 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, write func(io.Wr
 	if err := d.move(temp, final); err != nil {
 		return err
 	}
-	moved = true
+	there = false
 	if err := d.fs.SyncDir(filepath.Dir(final)); err != nil {
 		return wrap("sync folder of object", err)
 	}
 	return nil
 }
 
-// writeTemp fills the file temp, durably. It makes it at the first write: a
-// caller that gives up before that costs nothing.
-func (d *Dir) writeTemp(ctx context.Context, temp string, size int64, write func(io.Writer) error) (err error) {
+// writeTemp fills the file temp, durably. It makes it at the first write and sets
+// there: a caller that gives up before that costs nothing.
+func (d *Dir) writeTemp(ctx context.Context, temp string, there *bool, size int64, write func(io.Writer) error) (err error) {
 	w := &writer{ctx: ctx, create: func() (durable.File, error) {
+		*there = true // perhaps also after an error
 		return d.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}}
 	defer func() {

@@ -50,9 +50,8 @@ func (s *Stage) move() {
 // work does what is due.
 func (s *Stage) work(ctx context.Context) error {
 	s.mu.Lock()
-	quiet := s.cfg.Clock.Now().Sub(s.last) >= s.cfg.Quiet
 	grow := len(s.free) == 0 && s.allocated < s.cfg.Segments
-	pressed := 4*len(s.full) >= 3*s.cfg.Segments || !grow && len(s.free) == 0
+	quiet := s.quiet()
 	idle := quiet && s.active != nil && len(s.active.entries) > 0
 	s.mu.Unlock()
 	if grow {
@@ -63,10 +62,15 @@ func (s *Stage) work(ctx context.Context) error {
 	if idle {
 		s.retire(ctx)
 	}
-	if quiet || pressed {
-		return s.drain(ctx)
-	}
-	return nil
+	return s.drain(ctx, func() bool { return s.quiet() || s.pressed() })
+}
+
+// quiet reports whether nobody has put anything for a while. s.mu is held.
+func (s *Stage) quiet() bool { return s.cfg.Clock.Now().Sub(s.last) >= s.cfg.Quiet }
+
+// pressed reports whether segments are about to run out. s.mu is held.
+func (s *Stage) pressed() bool {
+	return 4*len(s.full) >= 3*s.cfg.Segments || len(s.free) == 0 && s.allocated == s.cfg.Segments
 }
 
 // retire asks the committer, the only one who touches it, to end the active
@@ -80,11 +84,13 @@ func (s *Stage) retire(ctx context.Context) {
 	}
 }
 
-// drain moves the full segments out, the oldest first.
-func (s *Stage) drain(ctx context.Context) error {
+// drain moves full segments out, the oldest first, as long as due says so: all of
+// them when it is quiet, and no more than have to while somebody wants the
+// machine for storing. Due is called with s.mu held.
+func (s *Stage) drain(ctx context.Context, due func() bool) error {
 	for {
 		s.mu.Lock()
-		if len(s.full) == 0 {
+		if len(s.full) == 0 || !due() {
 			s.mu.Unlock()
 			return nil
 		}

@@ -175,7 +175,7 @@ func (s *Stage) Close(ctx context.Context) error {
 	err := s.failed
 	s.mu.Unlock()
 	if err == nil {
-		err = s.drain(ctx)
+		err = s.drain(ctx, func() bool { return true })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

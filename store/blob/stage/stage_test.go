@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lumen/internal/durable"
+	"lumen/internal/peertest"
 	"lumen/store"
 	"lumen/store/blob/blobtest"
 	"lumen/store/blob/dir"
@@ -64,13 +65,16 @@ func TestASmallObjectCostsOneFlushAndNoFile(t *testing.T) {
 	cfg := small
 	cfg.Segments, cfg.Quiet = 1, time.Hour
 	s := closing(t, open(t, cfg, faults, "/data"))
-	syncs, opens := faults.Count(durable.OpSync), faults.Count(durable.OpOpen)
+	syncs, opens, removes := faults.Count(durable.OpSync), faults.Count(durable.OpOpen), faults.Count(durable.OpRemove)
 	blobtest.Put(t, s, "a/b/c", blobtest.Content(1, 10_000))
 	if n := faults.Count(durable.OpSync) - syncs; n != 1 {
 		t.Errorf("%d flushes", n)
 	}
 	if n := faults.Count(durable.OpOpen) - opens; n != 0 {
 		t.Errorf("%d files opened", n)
+	}
+	if n := faults.Count(durable.OpRemove) - removes; n != 0 {
+		t.Errorf("%d files removed", n)
 	}
 }
 
@@ -113,6 +117,35 @@ func TestObjectsMoveWhenItIsQuiet(t *testing.T) {
 	}
 	if got, err := blobtest.Get(t.Context(), s, "a/b", 0, -1); err != nil || string(got) != "x" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// While somebody stores, no more moves than makes room: the machine is wanted for
+// other work.
+func TestABurstMovesNoMoreThanItMust(t *testing.T) {
+	cfg := small
+	cfg.Segments, cfg.Quiet = 8, time.Hour
+	mem := durable.NewMem(0)
+	data := blobtest.Content(1, 15<<10) // four in a segment
+	grown := open(t, cfg, mem, "/data")
+	peertest.Eventually(t, "there are all segments", func() bool {
+		blobtest.Put(t, grown, "t/first", data)
+		files, err := mem.ReadDir("/data/stage")
+		return err == nil && len(files) == cfg.Segments
+	})
+	if err := grown.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := closing(t, open(t, cfg, mem, "/data"))
+	for i := range 100 {
+		blobtest.Put(t, s, fmt.Sprintf("t/%d", i), data)
+	}
+	// Five segments of eight need not move, and the active one cannot.
+	const stay = 5 * 4
+	staged := func() int { n, _ := s.Staged(); return n }
+	peertest.Eventually(t, "room is made", func() bool { return staged() <= stay+4 })
+	if n := staged(); n < stay {
+		t.Errorf("%d objects are left in the log", n)
 	}
 }
 
