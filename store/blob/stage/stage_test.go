@@ -265,7 +265,7 @@ func BenchmarkPut(b *testing.B) {
 	data := blobtest.Content(1, 220_000)
 	for _, writers := range []int{1, 4, 16} {
 		b.Run(fmt.Sprint(writers), func(b *testing.B) {
-			s := closing(b, open(b, stage.Config{}, durable.OS(), b.TempDir()))
+			s := open(b, stage.Config{Segments: 1, SegmentSize: 512 << 20, Quiet: time.Hour}, durable.OS(), b.TempDir()) // one that does not fill
 			b.SetBytes(int64(len(data)))
 			var all sync.WaitGroup
 			b.ResetTimer()
