@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"lumen/dicom"
-	"lumen/store/seal"
 )
 
 // CheckOptions say how far a check goes.
@@ -145,7 +144,7 @@ func (c *checker) blob(ctx context.Context, ref BlobRef, size int64) (Record, er
 // objects explains every object of the tenant.
 func (c *checker) objects(ctx context.Context) error {
 	a := c.archive
-	known, err := a.knownBlobs(ctx)
+	known, _, err := a.knownBlobs(ctx)
 	if err != nil {
 		return err
 	}
@@ -214,7 +213,7 @@ func (c *checker) stray(ctx context.Context, ref BlobRef, info BlobInfo) error {
 func (c *checker) other(ctx context.Context, info BlobInfo) error {
 	keys := c.archive.keys
 	err := error(nil)
-	if study, ok := c.archive.keyOfStudy(info.Name); ok {
+	if study, key, _ := c.archive.studyOf(info.Name); key {
 		_, err = keys.StudyUID(ctx, study) // reads the object, not the cache
 	} else if purpose, ok := strings.CutPrefix(info.Name, c.archive.prefix()+"key/"); ok {
 		if version, ok := strings.CutPrefix(purpose, "record-"); ok {
@@ -230,14 +229,4 @@ func (c *checker) other(ctx context.Context, info BlobInfo) error {
 		return fmt.Errorf("key: %w", damaged(err))
 	}
 	return nil
-}
-
-// keyOfStudy tells the study whose wrapped key has that name.
-func (a *Archive) keyOfStudy(name string) (seal.Handle, bool) {
-	parts := strings.Split(name, "/")
-	if len(parts) != 3 {
-		return seal.Handle{}, false
-	}
-	study, err := seal.ParseHandle(parts[1])
-	return study, err == nil && name == seal.StudyKeyName(a.keys.Tenant(), study)
 }

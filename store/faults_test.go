@@ -31,11 +31,15 @@ type disk struct {
 	fs      *durable.Mem
 	index   *storetest.Index
 	journal *storetest.Journal
+	clock   clock
+	power   *durable.Faults // of what runs since the last crash
 }
 
 // start opens an archive on what is on the disk, through fsys. Its parts end
 // with the test at the latest.
 func (d *disk) start(fsys durable.FS) (_ *store.Archive, err error) {
+	d.power = durable.NewFaults(fsys)
+	fsys = d.power
 	var blobs store.Blobs
 	if blobs, err = dir.New(fsys, "data/blobs"); err != nil {
 		return nil, err
@@ -57,7 +61,7 @@ func (d *disk) start(fsys durable.FS) (_ *store.Archive, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(d.t.Context(), store.Config{Blobs: blobs, Index: d.index, Journal: d.journal, Keys: keys, NoSweep: true})
+	return store.Open(d.t.Context(), store.Config{Blobs: blobs, Index: d.index, Journal: d.journal, Keys: keys, Clock: &d.clock, NoSweep: true})
 }
 
 // step is one instance that is sent.
@@ -103,7 +107,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 func crashAtEveryOperation(t *testing.T, log bool) {
 	for _, persists := range []bool{false, true} {
 		for at := 0; ; at++ {
-			d := &disk{t: t, log: log, fs: durable.NewMem(0), index: &storetest.Index{Lag: true}, journal: new(storetest.Journal)}
+			d := &disk{t: t, log: log, fs: durable.NewMem(0), index: &storetest.Index{Lag: true}, journal: new(storetest.Journal), clock: clock{now: time.Now()}}
 			faults := durable.NewFaults(d.fs)
 			faults.Inject(durable.Fault{After: at, Persists: persists})
 			var acked map[step]store.IngestOutcome
@@ -128,6 +132,7 @@ func crashAtEveryOperation(t *testing.T, log bool) {
 }
 
 func (d *disk) crash(seed uint64) {
+	d.power.Inject(durable.Fault{}) // what still runs in the background reaches the disk no more
 	d.fs.Crash(rand.New(rand.NewPCG(seed, 1)))
 	d.index, d.journal = d.index.Crash(), d.journal.Crash()
 }
@@ -167,10 +172,26 @@ func (d *disk) verify(when string, acked map[step]store.IngestOutcome) {
 	if after.Unadopted != 0 || after.Quarantined < aside || after.Instances < len(stored) || after.Instances < before.Instances {
 		t.Errorf("%s: acknowledged %v, before the sweep %+v, after it %+v", when, maps.Values(acked), before, after)
 	}
+	// What is left over goes when it is old, and nothing else: not a key, which the
+	// start after one more crash has to read.
+	d.clock.advance(2 * store.SweepAge)
+	if _, err := a.Sweep(t.Context()); err != nil {
+		t.Fatalf("%s: sweep of what is old: %v", when, err)
+	}
+	a.Close()
+	d.crash(1)
+	if a, err = d.start(d.fs); err != nil {
+		t.Fatalf("%s: start after the sweeps: %v", when, err)
+	}
+	defer a.Close()
+	n.archive = a
+	if old := n.sound(); old.Unadopted != 0 || old.Quarantined != after.Quarantined || old.Instances != after.Instances {
+		t.Errorf("%s: after the sweep %+v, after that of what is old %+v", when, after, old)
+	}
 	for s, outcome := range acked {
 		if outcome != store.Quarantined {
 			if got := n.instance(s.uid); !bytes.Equal(got, s.data(t)) {
-				t.Errorf("%s: acknowledged instance differs after the sweep", when)
+				t.Errorf("%s: acknowledged instance differs after the sweeps", when)
 			}
 		}
 	}
@@ -195,7 +216,7 @@ func (n *node) instance(uid string) []byte {
 // Invariant 2: a failed sync is fatal. The error says so, and nothing is undone
 // on the strength of what is not known any more.
 func TestAFailedSyncIsFatal(t *testing.T) {
-	d := &disk{t: t, fs: durable.NewMem(0), index: new(storetest.Index), journal: new(storetest.Journal)}
+	d := &disk{t: t, fs: durable.NewMem(0), index: new(storetest.Index), journal: new(storetest.Journal), clock: clock{now: time.Now()}}
 	faults := durable.NewFaults(d.fs)
 	a, err := d.start(faults)
 	if err != nil {

@@ -70,10 +70,10 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	receipt := Receipt{StudyInstanceUID: head.studyUID, SOPInstanceUID: head.sopInstanceUID}
 
 	key, releaseKey, err := a.keyFor(ctx, head)
+	defer releaseKey()
 	if err != nil {
 		return receipt, err
 	}
-	defer releaseKey()
 
 	row := Row{Blob: BlobRef{Study: key.handle}}
 	rand.Read(row.Blob.ID[:]) // never fails
@@ -100,13 +100,13 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 
 // keyFor returns the key that an instance is sealed under. When the header
 // did not tell the study within what may be buffered, the instance gets a key
-// of its own: rows name their key, so a study may have several.
-func (a *Archive) keyFor(ctx context.Context, head *prologue) (studyKey, func(), error) {
-	if head.studyUID != "" {
-		return a.studyKey(ctx, head.studyUID)
+// of its own: rows name their key, so a study may have several. Release is to be
+// called when the instance is in the index or failed.
+func (a *Archive) keyFor(ctx context.Context, head *prologue) (key studyKey, release func(), err error) {
+	if head.studyUID == "" {
+		return a.newStudyKey(ctx, "")
 	}
-	key, err := a.newStudyKey(ctx, "")
-	return key, func() {}, err
+	return a.studyKey(ctx, head.studyUID)
 }
 
 // blobWriter writes the plaintext of one blob in one pass over its source.

@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		denied:      counter("denied_total", "Requests without the right to them."),
 		replayed:    counter("replayed_total", "Rows made from the journal at start."),
 		recovered:   counter("recovered_total", "Blobs that a crash left behind and that were adopted."),
-		swept:       counter("swept_total", "Unreadable blobs without a row that were removed."),
+		swept:       counter("swept_total", "Unreadable blobs without a row, and keys of studies that hold nothing, that were removed."),
 		missing:     counter("missing_total", "Instances in the journal whose blob is not there or damaged."),
 		freeSpace: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lumen_store_free_bytes", Help: "Free space where blobs are written, when last asked.",

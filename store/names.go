@@ -33,6 +33,20 @@ func (a *Archive) parseName(name string) (BlobRef, objectKind) {
 	return BlobRef{Study: study, ID: id}, kind
 }
 
+// studyOf tells the study that an object of any kind belongs to, and whether it
+// is the study's wrapped key.
+func (a *Archive) studyOf(name string) (study seal.Handle, key, ok bool) {
+	tail, ok := strings.CutPrefix(name, a.prefix())
+	if !ok {
+		return seal.Handle{}, false, false
+	}
+	handle, _, ok := strings.Cut(tail, "/")
+	if study, err := seal.ParseHandle(handle); ok && err == nil {
+		return study, name == seal.StudyKeyName(a.keys.Tenant(), study), true
+	}
+	return seal.Handle{}, false, false
+}
+
 // quarantineName is the name of the fact that a blob is quarantined.
 func (a *Archive) quarantineName(ref BlobRef) string { return a.name(ref) + quarantineSuffix }
 

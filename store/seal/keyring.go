@@ -204,16 +204,16 @@ func (k *Keyring) make(ctx context.Context, label string) (Key, error) {
 	return w.key, putKey(ctx, k.objects, keyName(k.tenant, label), k.key, k.tenant, Handle{}, w)
 }
 
-// NewStudy makes a handle and a key for a study. The wrapped key, with the
-// Study Instance UID beside it, is durable when NewStudy returns.
-func (k *Keyring) NewStudy(ctx context.Context, studyUID string) (Handle, Key, error) {
-	study := NewHandle()
+// NewStudy makes a key for a study under a new handle, which is the caller's so
+// that it can be known before the key is there. The wrapped key, with the Study
+// Instance UID beside it, is durable when NewStudy returns.
+func (k *Keyring) NewStudy(ctx context.Context, study Handle, studyUID string) (Key, error) {
 	w := wrapped{key: GenerateKey(), created: k.clock.Now(), label: studyUID}
 	if err := putKey(ctx, k.objects, StudyKeyName(k.tenant, study), k.key, k.tenant, study, w); err != nil {
-		return Handle{}, Key{}, err
+		return Key{}, err
 	}
 	k.studies.put(study, w.key)
-	return study, w.key, nil
+	return w.key, nil
 }
 
 // Study returns the key of a study. The error is that of the objects

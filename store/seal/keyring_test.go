@@ -44,7 +44,8 @@ func TestKeysAreTheSameAfterReopening(t *testing.T) {
 	var handles []seal.Handle
 	var keys []seal.Key
 	for i := range 5 { // more than the cache holds
-		h, k, err := first.NewStudy(ctx, fmt.Sprintf("2.25.%d", i))
+		h := seal.NewHandle()
+		k, err := first.NewStudy(ctx, h, fmt.Sprintf("2.25.%d", i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +125,8 @@ func TestMissingKeysAreNotMadeUnasked(t *testing.T) {
 func TestForgottenStudyIsGone(t *testing.T) {
 	objects, ctx := &mem.Blobs{}, t.Context()
 	k := mustRing(t, objects, newRoot())
-	h, _, err := k.NewStudy(ctx, "2.25.1")
+	h := seal.NewHandle()
+	_, err := k.NewStudy(ctx, h, "2.25.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +158,12 @@ func TestAnotherRootKeyIsRefused(t *testing.T) {
 func TestKeyObjectsAreBoundToTheirNames(t *testing.T) {
 	objects, ctx, root := &mem.Blobs{}, t.Context(), newRoot()
 	k := mustRing(t, objects, root)
-	a, _, err := k.NewStudy(ctx, "2.25.1")
+	a, b := seal.NewHandle(), seal.NewHandle()
+	_, err := k.NewStudy(ctx, a, "2.25.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _, err := k.NewStudy(ctx, "2.25.2")
+	_, err = k.NewStudy(ctx, b, "2.25.2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,7 @@ func TestCreationThatFailsLeavesNoHalfTenant(t *testing.T) {
 	}
 	objects := &failing{puts: 3}
 	k := mustRing(t, objects, newRoot())
-	if _, _, err := k.NewStudy(t.Context(), "2.25.1"); !errors.Is(err, errDown) {
+	if _, err := k.NewStudy(t.Context(), seal.NewHandle(), "2.25.1"); !errors.Is(err, errDown) {
 		t.Errorf("NewStudy = %v", err)
 	}
 }
@@ -244,7 +247,7 @@ func TestKeysAreMadeOnce(t *testing.T) {
 func TestObjectsShowNothing(t *testing.T) {
 	objects, ctx, root := &mem.Blobs{}, t.Context(), newRoot()
 	k := mustRing(t, objects, root)
-	if _, _, err := k.NewStudy(ctx, "1.2.3.4.5.6"); err != nil {
+	if _, err := k.NewStudy(ctx, seal.NewHandle(), "1.2.3.4.5.6"); err != nil {
 		t.Fatal(err)
 	}
 	rootKey, err := root.Key(ctx, false)
@@ -401,7 +404,8 @@ func ExampleKeyring() {
 	if err != nil {
 		panic(err)
 	}
-	study, key, err := ring.NewStudy(ctx, "2.25.17")
+	study := seal.NewHandle()
+	key, err := ring.NewStudy(ctx, study, "2.25.17")
 	if err != nil {
 		panic(err)
 	}

@@ -54,7 +54,8 @@ func newBucket(t *testing.T) *bucket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.study, b.key, err = b.ring.NewStudy(t.Context(), planted); err != nil {
+	b.study = seal.NewHandle()
+	if b.key, err = b.ring.NewStudy(t.Context(), b.study, planted); err != nil {
 		t.Fatal(err)
 	}
 	return b

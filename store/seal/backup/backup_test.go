@@ -130,7 +130,8 @@ func TestRestoreOnAnEmptyMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	study, key, err := ring.NewStudy(ctx, "2.25.1")
+	study := seal.NewHandle()
+	key, err := ring.NewStudy(ctx, study, "2.25.1")
 	if err != nil {
 		t.Fatal(err)
 	}
