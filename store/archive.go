@@ -75,6 +75,7 @@ type Archive struct {
 	headers   *semaphore.Weighted // of Limits.HeaderTotal
 	instances keyedLocks          // by SOP Instance UID: decision to index
 	studies   studyKeys
+	aside     asideSets
 	coverage  *coverage
 	sequence  sequence
 	ahead     aheadSlots
@@ -141,6 +142,7 @@ func newArchive(cfg Config) (*Archive, error) {
 	a.space = space{free: cfg.FreeSpace, floor: cfg.MinFree, clock: cfg.Clock, note: a.metrics.free}
 	a.headers = semaphore.NewWeighted(a.limits.HeaderTotal)
 	a.ahead = newAheadSlots()
+	a.aside.max = maxAside
 	a.coverage = newCoverage(cfg.Index.Covered())
 	return a, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"lumen/store/seal"
@@ -58,6 +57,7 @@ func (a *Archive) quarantine(ctx context.Context, row, existing Row, event Event
 			// later sweep keeps it aside if it is not.
 			return fmt.Errorf("keep an instance aside: %w", err)
 		}
+		a.aside.add(row)
 		return nil
 	}
 	if ref != row.Blob {
@@ -66,35 +66,6 @@ func (a *Archive) quarantine(ctx context.Context, row, existing Row, event Event
 		}
 	}
 	return nil
-}
-
-// findQuarantined looks for the same content kept aside under the same study
-// key before. Conflicts are rare: it lists the study.
-func (a *Archive) findQuarantined(ctx context.Context, row Row) (BlobRef, bool, error) {
-	name := a.name(row.Blob)
-	for info, err := range a.blobs.List(ctx, name[:strings.LastIndexByte(name, '/')+1]) {
-		if err != nil {
-			return BlobRef{}, false, fmt.Errorf("list quarantined blobs: %w", err)
-		}
-		ref, kind := a.parseName(info.Name)
-		if kind != objectQuarantine {
-			continue
-		}
-		fact, err := a.readQuarantined(ctx, ref)
-		if err != nil {
-			a.log.Error("quarantine fact cannot be read", "error", err)
-			continue
-		}
-		if fact.Digest != row.Digest || fact.SOPInstanceUID != row.SOPInstanceUID {
-			continue
-		}
-		if _, err := a.blobs.Stat(ctx, a.name(ref)); errors.Is(err, ErrNotFound) {
-			a.log.Error("a blob that was kept aside is missing, what was sent again takes its place", "blob", a.name(ref))
-			continue
-		}
-		return ref, true, nil
-	}
-	return BlobRef{}, false, nil
 }
 
 // isQuarantined reports whether a blob is kept aside.
