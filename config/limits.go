@@ -22,7 +22,7 @@ type Limits struct {
 
 	Object        Size  `yaml:"object"`  // a data set
 	Header        Size  `yaml:"header"`  // kept of one data set
-	Headers       Size  `yaml:"headers"` // kept together: the next waits
+	Headers       Size  `yaml:"headers"` // kept together, half of it for one sender: what has no room is not indexed
 	SequenceDepth int64 `yaml:"sequence_depth"`
 	KeptElements  int64 `yaml:"kept_elements"`
 	Elements      int64 `yaml:"elements"`

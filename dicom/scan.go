@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"sync"
 
 	"lumen/dicom/dict"
@@ -76,10 +77,19 @@ func (e Extent) End() int64 { return e.Offset + e.Length }
 // same content with and without group lengths, in both delimitations, in all
 // uncompressed transfer syntaxes.
 func ScanDataSet(src io.Reader, ts TransferSyntax, lim Limits) (*Scan, error) {
+	return ScanDataSetIn(src, ts, lim, func(int64) int64 { return math.MaxInt64 })
+}
+
+// ScanDataSetIn is ScanDataSet in memory that is shared with others. Before the
+// scan keeps more bytes of values than it was granted it calls grow with how many
+// it needs in all, and grow returns how many are granted. Where that is less, values
+// are left out as at a limit.
+func ScanDataSetIn(src io.Reader, ts TransferSyntax, lim Limits, grow func(need int64) (granted int64)) (*Scan, error) {
 	counted := countingReader{r: src}
 	sc := scanners.Get().(*scanner)
 	defer sc.release()
 	sc.reset(&counted, ts, lim)
+	sc.grow, sc.granted = grow, 0
 	err := sc.run()
 	if err == nil { // what follows the end of a deflate stream
 		_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{&counted}, sc.reader.buf)
@@ -112,6 +122,9 @@ type scanner struct {
 	digest  digester
 	scan    *Scan
 	swap    []byte // for values in big endian
+	tag     Tag    // of the current token
+	grow    func(need int64) (granted int64)
+	granted int64
 }
 
 func (sc *scanner) reset(src io.Reader, ts TransferSyntax, lim Limits) {
@@ -122,7 +135,7 @@ func (sc *scanner) reset(src io.Reader, ts TransferSyntax, lim Limits) {
 }
 
 func (sc *scanner) release() {
-	sc.scan, sc.builder = nil, nil
+	sc.scan, sc.builder, sc.grow = nil, nil, nil
 	sc.reader.release()
 	scanners.Put(sc)
 }
@@ -169,6 +182,7 @@ func (sc *scanner) cut(err error) bool {
 }
 
 func (sc *scanner) token(t Token) error {
+	sc.tag = t.Tag
 	switch t.Kind {
 	case ElementToken:
 		return sc.element(t)
@@ -237,22 +251,37 @@ func (sc *scanner) keep(t Token) bool {
 	if t.Length > lim.ValueBytes || sc.builder.cur == nil {
 		return false
 	}
-	budget := lim.HeaderBytes
-	top := t.Tag
-	if t.Depth > 0 {
-		top = sc.reader.stack[0].tag
-	}
-	switch {
-	case top.Private() || top.Group() > 0x0028:
-		budget /= 2
-	case t.Depth > 0 || t.Length > 1024:
-		budget -= budget / 4
-	}
-	if sc.builder.bytes+t.Length <= budget {
+	quarters := sc.quarters(t.Depth, t.Length)
+	budget := lim.HeaderBytes - lim.HeaderBytes*(4-quarters)/4
+	if sc.builder.bytes+t.Length <= budget && sc.fits(t.Length, quarters) {
 		return true
 	}
 	sc.scan.Truncated = true
 	return false
+}
+
+// quarters is how much of what may be kept the current token may use.
+func (sc *scanner) quarters(depth int, length int64) int64 {
+	top := sc.tag
+	if depth > 0 {
+		top = sc.reader.stack[0].tag
+	}
+	switch {
+	case top.Private() || top.Group() > 0x0028:
+		return 2
+	case depth > 0 || length > 1024:
+		return 3
+	}
+	return 4
+}
+
+// fits asks for room for n bytes more, which may use so many quarters of it.
+func (sc *scanner) fits(n, quarters int64) bool {
+	need := (sc.builder.bytes + n) * 4 / quarters
+	if need > sc.granted {
+		sc.granted = sc.grow(need)
+	}
+	return need <= sc.granted
 }
 
 // pass streams a value through the digest; head and tail of it go to seen.

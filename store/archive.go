@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"lumen/access"
 	"lumen/dicom"
@@ -41,7 +40,7 @@ type Config struct {
 // memory. A zero field means the default.
 type Limits struct {
 	ObjectSize  int64        // bytes of a data set; default 16 GiB
-	HeaderTotal int64        // bytes of large headers in memory at once: the next waits; default 64 MiB
+	HeaderTotal int64        // bytes of large headers in memory at once, half of it for one principal; default 64 MiB
 	DICOM       dicom.Limits // of the parser
 }
 
@@ -72,8 +71,8 @@ type Archive struct {
 	metrics *metrics
 
 	space     space
-	headers   *semaphore.Weighted // of Limits.HeaderTotal
-	instances keyedLocks          // by SOP Instance UID: decision to index
+	headers   headerBudget
+	instances keyedLocks // by SOP Instance UID: decision to index
 	studies   studyKeys
 	aside     asideSets
 	coverage  *coverage
@@ -140,7 +139,7 @@ func newArchive(cfg Config) (*Archive, error) {
 		metrics: newMetrics(cfg.Registerer),
 	}
 	a.space = space{free: cfg.FreeSpace, floor: cfg.MinFree, clock: cfg.Clock, note: a.metrics.free}
-	a.headers = semaphore.NewWeighted(a.limits.HeaderTotal)
+	a.headers.total = a.limits.HeaderTotal
 	a.ahead = newAheadSlots()
 	a.aside.max = maxAside
 	a.coverage = newCoverage(cfg.Index.Covered())

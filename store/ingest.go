@@ -62,7 +62,7 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 		return Receipt{}, err
 	}
 	src := &source{ctx: ctx, r: data, space: &a.space, limit: a.limits.ObjectSize}
-	head, err := a.readPrologue(ctx, src, in)
+	head, err := a.readPrologue(src, a.headers.share(p, smallPrologue), in)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -80,7 +80,8 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	a.writing.add(row.Blob)
 	defer a.writing.remove(row.Blob)
 
-	w := &blobWriter{archive: a, head: head, in: in, src: src, key: key, blob: row.Blob}
+	w := &blobWriter{archive: a, head: head, in: in, src: src, key: key, blob: row.Blob, memory: a.headers.share(p, freeHeader)}
+	defer w.memory.release()
 	w.record = Record{CallingAE: rq.CallingAE, Principal: string(p.Kind) + ":" + p.Name, Source: in.Source}
 	wait, err := begin(ctx, a.blobs, a.name(row.Blob), w.write)
 	if err != nil {
@@ -89,6 +90,11 @@ func (a *Archive) ingest(ctx context.Context, p access.Principal, rq Request, in
 	a.space.wrote(src.n - src.announced)
 	if row.Record, err = w.record.forRow(); err != nil {
 		return receipt, errors.Join(err, wait(), a.discard(ctx, row.Blob))
+	}
+	w.record = Record{} // a large frame table goes with it
+	w.memory.release()
+	if w.memory.short {
+		a.metrics.cut.Inc()
 	}
 	receipt.SeriesInstanceUID, receipt.SOPClassUID = row.SeriesInstanceUID, row.SOPClassUID
 	receipt.Size, receipt.Findings = row.Size, w.findings
@@ -117,6 +123,7 @@ type blobWriter struct {
 	src     *source
 	key     studyKey
 	blob    BlobRef
+	memory  *headerShare // of the scan
 
 	record   Record
 	findings dicom.Findings
@@ -161,8 +168,8 @@ func (w *blobWriter) writeBlob(dst io.Writer) error {
 
 	behind := &ahead{slots: w.archive.ahead, dst: sealed}
 	defer behind.end() // sooner than Abort, and the cause of an error is known by then
-	t := &tee{src: io.MultiReader(w.head.bytes(), w.src), sealed: behind}
-	scan, err := dicom.ScanDataSet(t, w.in.TransferSyntax, w.head.limits)
+	t := &tee{src: io.MultiReader(w.head, w.src), sealed: behind}
+	scan, err := dicom.ScanDataSetIn(t, w.in.TransferSyntax, w.archive.limits.DICOM, w.memory.grow)
 	switch {
 	case t.err != nil:
 		return t.err

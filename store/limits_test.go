@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"testing"
@@ -11,47 +10,6 @@ import (
 	"lumen/dicom/dict"
 	"lumen/store"
 )
-
-// Large headers share what memory there is: the next one waits, and leaves when
-// its sender's patience ends. Small ones never wait.
-func TestLargeHeadersWaitForEachOther(t *testing.T) {
-	n := newNode(t, func(cfg *store.Config) { cfg.Limits.HeaderTotal = 1 << 20 })
-	large := func(uid string) []byte {
-		return encode(t, still("1.1", "1.1.1", uid, func(d *dicom.DataSet) {
-			d.SetBytes(dict.NewTag(0x0029, 0x0010), dict.LO, []byte("MAKER "))
-			d.SetBytes(dict.NewTag(0x0029, 0x1001), dict.OB, make([]byte, 200<<10))
-		}), explicitLE)
-	}
-	first, inFirst, goOn := large("1.1.1.1"), make(chan struct{}), make(chan struct{})
-	done := make(chan error)
-	go func() {
-		wait := readerFunc(func([]byte) (int, error) {
-			inFirst <- struct{}{}
-			<-goOn
-			return 0, io.EOF
-		})
-		data := io.MultiReader(bytes.NewReader(first[:150<<10]), wait, bytes.NewReader(first[150<<10:]))
-		_, err := n.archive.Ingest(t.Context(), tower, request, store.Incoming{TransferSyntax: explicitLE}, data)
-		done <- err
-	}()
-	<-inFirst
-	n.mustIngest(encode(t, still("1.1", "1.1.1", "1.1.1.2"), explicitLE), store.Stored)
-	ctx, cancel := context.WithCancel(t.Context())
-	second := large("1.1.1.3")
-	impatient := io.MultiReader(bytes.NewReader(second[:64<<10]), readerFunc(func([]byte) (int, error) {
-		t.Error("a second large header was read")
-		return 0, io.EOF
-	}))
-	go cancel()
-	if _, err := n.archive.Ingest(ctx, tower, request, store.Incoming{TransferSyntax: explicitLE}, impatient); !errors.Is(err, context.Canceled) {
-		t.Errorf("error = %v", err)
-	}
-	close(goOn)
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	n.mustIngest(second, store.Stored)
-}
 
 func TestIngestLimitsTheSizeOfAnObject(t *testing.T) {
 	sent := encode(t, still("1.1", "1.1.1", "1.1.1.1"), explicitLE)

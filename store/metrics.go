@@ -25,6 +25,7 @@ type metrics struct {
 	recovered   prometheus.Counter     // blobs adopted
 	swept       prometheus.Counter     //
 	missing     prometheus.Counter     // journaled blobs that are not there
+	cut         prometheus.Counter     // headers that memory was short for
 	freeSpace   prometheus.Gauge       //
 }
 
@@ -55,6 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		recovered:   counter("recovered_total", "Blobs that a crash left behind and that were adopted."),
 		swept:       counter("swept_total", "Unreadable blobs without a row, and keys of studies that hold nothing, that were removed."),
 		missing:     counter("missing_total", "Instances in the journal whose blob is not there or damaged."),
+		cut:         counter("headers_cut_total", "Instances indexed from a part of their large header, because memory for headers was short."),
 		freeSpace: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "lumen_store_free_bytes", Help: "Free space where blobs are written, when last asked.",
 		}),
@@ -64,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.outcomes, m.refused, m.ingestTime, m.ingestBytes, m.findings, m.searches, m.retrievals, m.sentObjects,
-			m.sentFrames, m.sentBytes, m.denied, m.replayed, m.recovered, m.swept, m.missing, m.freeSpace)
+			m.sentFrames, m.sentBytes, m.denied, m.replayed, m.recovered, m.swept, m.missing, m.cut, m.freeSpace)
 	}
 	return m
 }

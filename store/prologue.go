@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +13,8 @@ import (
 )
 
 // How much of a data set is buffered before its blob is opened. The first is
-// enough for nearly every header up to its pixel data: then the header is known
-// to be small. The second is enough for nearly all that come before the Study
-// Instance UID.
+// enough for nearly every header. The second, of the memory that large headers
+// share, is enough for nearly all that come before the Study Instance UID.
 const (
 	smallPrologue = 64 << 10
 	largePrologue = 1 << 20
@@ -27,42 +25,48 @@ const (
 // What was read is kept as it was received, deflated or not, and read again
 // from memory in front of the rest.
 type prologue struct {
-	buf            *[]byte
+	buf            *[]byte // nil when it was given back
+	read           int     // of buf
+	share          *headerShare
 	studyUID       string // empty when it was not among the first bytes
 	sopClassUID    string
 	sopInstanceUID string
-	limits         dicom.Limits // for the scan of the whole
-	release        func()       // gives memory back; the bytes are invalid then
 }
 
-func (p *prologue) bytes() io.Reader { return bytes.NewReader(*p.buf) }
+// Read returns the bytes, once: memory is given back with the last of them.
+func (p *prologue) Read(b []byte) (int, error) {
+	if p.buf == nil {
+		return 0, io.EOF
+	}
+	n := copy(b, (*p.buf)[p.read:])
+	if p.read += n; p.read == len(*p.buf) {
+		p.release()
+	}
+	return n, nil
+}
+
+// release gives memory back. It may be called again.
+func (p *prologue) release() {
+	if p.buf == nil {
+		return
+	}
+	if cap(*p.buf) <= smallPrologue {
+		prologueBuffers.Put(p.buf)
+	}
+	p.buf = nil
+	p.share.release()
+}
 
 var prologueBuffers = sync.Pool{New: func() any { b := make([]byte, 0, smallPrologue); return &b }}
 
-// readPrologue reads until it knows the UIDs, and the header's size as far as
-// that is small. It checks what was announced, so that most bad input is
+// readPrologue reads until it knows the study, and on to the pixel data as long
+// as that costs nothing. It checks what was announced, so that most bad input is
 // refused before anything is written.
-func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*prologue, error) {
-	p := &prologue{buf: prologueBuffers.Get().(*[]byte), limits: a.limits.DICOM}
+func (a *Archive) readPrologue(src *source, share *headerShare, in Incoming) (*prologue, error) {
+	p := &prologue{buf: prologueBuffers.Get().(*[]byte), share: share}
 	*p.buf = (*p.buf)[:0]
-	reserved := int64(0)
-	p.release = func() {
-		a.headers.Release(reserved)
-		if cap(*p.buf) <= smallPrologue {
-			prologueBuffers.Put(p.buf)
-		}
-		p.buf = nil
-	}
-	c := &capture{src: src, buf: p.buf, limit: smallPrologue}
-	c.reserve = func() error {
-		n := min(p.limits.HeaderBytes, a.limits.HeaderTotal)
-		if err := a.headers.Acquire(ctx, n); err != nil {
-			return err
-		}
-		reserved = n
-		return nil
-	}
-	err := p.parse(c, in)
+	c := &capture{src: src, prologue: p}
+	err := p.parse(c, in, a.limits.DICOM)
 	switch {
 	case src.err != nil:
 		err = src.err
@@ -84,9 +88,6 @@ func (a *Archive) readPrologue(ctx context.Context, src *source, in Incoming) (*
 		p.release()
 		return nil, err
 	}
-	if reserved == 0 {
-		p.limits.HeaderBytes = min(p.limits.HeaderBytes, 2*smallPrologue)
-	}
 	return p, nil
 }
 
@@ -99,11 +100,11 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // parse looks at the elements before the pixel data. It stops there, at the
 // end, or when the capture is full.
-func (p *prologue) parse(c *capture, in Incoming) error {
+func (p *prologue) parse(c *capture, in Incoming, limits dicom.Limits) error {
 	r := prologueReaders.Get().(*dicom.Reader)
-	r.Reset(c, in.TransferSyntax, p.limits)
+	r.Reset(c, in.TransferSyntax, limits)
 	defer func() {
-		r.Reset(eof{}, dicom.TransferSyntax{}, p.limits) // lets go of the source
+		r.Reset(eof{}, dicom.TransferSyntax{}, limits) // lets go of the source
 		prologueReaders.Put(r)
 	}()
 	for {
@@ -113,11 +114,6 @@ func (p *prologue) parse(c *capture, in Incoming) error {
 		}
 		if err != nil {
 			return err
-		}
-		if token.Offset > smallPrologue { // of a deflated header, before it is that long itself
-			if err := c.grow(); err != nil {
-				return err
-			}
 		}
 		if token.Depth > 0 || token.Kind != dicom.ElementToken && token.Kind != dicom.FragmentsStart {
 			continue
@@ -142,8 +138,8 @@ func (p *prologue) parse(c *capture, in Incoming) error {
 		if *to == "" { // of a repeated element the first counts
 			*to = trimUID(value)
 		}
-		if p.studyUID != "" && c.limit > smallPrologue {
-			return nil // the header is large anyway
+		if p.studyUID != "" && cap(*p.buf) > smallPrologue {
+			return nil // before it costs more
 		}
 	}
 }
@@ -165,6 +161,9 @@ func (p *prologue) check(in Incoming) error {
 		if *uid.found == "" {
 			*uid.found = uid.announced
 		}
+		if *uid.found == "" && p.share.short {
+			return fmt.Errorf("%w: of memory for headers", ErrNoSpace)
+		}
 		if !dicom.ValidUID(*uid.found) {
 			return fmt.Errorf("%w: SOP class or instance UID", ErrNoUID)
 		}
@@ -180,41 +179,39 @@ func (p *prologue) check(in Incoming) error {
 
 var errPrologueFull = errors.New("the beginning of the data set is longer than what is buffered")
 
-// capture keeps what is read through it, up to a limit. There it grows once, to
-// what a large header needs, and then ends the reading.
+// capture keeps what is read through it in a prologue, as far as there is room.
 type capture struct {
-	src     *source
-	buf     *[]byte
-	limit   int
-	reserve func() error // waits for the memory of a large header
-	err     error        // sticky
+	src      *source
+	prologue *prologue
+	err      error // sticky
 }
 
 func (c *capture) Read(b []byte) (int, error) {
-	used := len(*c.buf)
-	if used == largePrologue {
-		c.err = errPrologueFull
-	} else if used >= c.limit {
+	if buf := *c.prologue.buf; len(buf) == cap(buf) && c.err == nil {
 		c.err = c.grow()
 	}
 	if c.err != nil {
 		return 0, c.err
 	}
-	n, err := c.src.Read(b[:min(len(b), c.limit-used)])
-	*c.buf = append(*c.buf, b[:n]...)
+	buf := c.prologue.buf
+	n, err := c.src.Read(b[:min(len(b), cap(*buf)-len(*buf))])
+	*buf = append(*buf, b[:n]...)
 	return n, err
 }
 
-// grow makes room for a large header.
+// grow makes room for as much again while the study is not known.
 func (c *capture) grow() error {
-	if c.limit == largePrologue {
-		return nil
+	p := c.prologue
+	size := 2 * cap(*p.buf)
+	if p.studyUID != "" || size > largePrologue || p.share.grow(int64(size)) < int64(size) {
+		return errPrologueFull
 	}
-	c.err = c.reserve()
-	if c.err == nil {
-		c.limit = largePrologue
+	larger := append(make([]byte, 0, size), *p.buf...)
+	if cap(*p.buf) <= smallPrologue {
+		prologueBuffers.Put(p.buf)
 	}
-	return c.err
+	p.buf = &larger
+	return nil
 }
 
 // errSource is wrapped by what the sender of a data set is to blame for, or
