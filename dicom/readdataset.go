@@ -76,6 +76,7 @@ type builder struct {
 	count int                 // of elements and items that are kept
 	bytes int64               // of values that are kept
 	arena []byte
+	fits  func(depth int) bool // whether there is memory for one more; nil is always
 
 	beforeCount int // what they were before the open sequence of the data set
 	beforeBytes int64
@@ -163,7 +164,7 @@ func (b *builder) room(depth int) bool {
 	if depth > 0 {
 		limit -= limit / 4
 	}
-	if b.count < limit {
+	if b.count < limit && (b.fits == nil || b.fits(depth)) {
 		b.count++
 		return true
 	}

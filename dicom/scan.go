@@ -53,7 +53,7 @@ type PixelLayout struct {
 
 	// Of encapsulated pixel data:
 	Fragments         []Extent // without item headers and without the basic offset table
-	FragmentsOverflow bool     // there were more than Limits.Fragments: only the first ones are here
+	FragmentsOverflow bool     // there were more than Limits.Fragments, or than memory: only the first ones are here
 	BasicOffsets      []uint32 // basic offset table as it is (PS3.5 annex A.4)
 	ExtendedOffsets   []uint64 // (7FE0,0001) as it is
 	ExtendedLengths   []uint64 // (7FE0,0002) as it is
@@ -81,9 +81,9 @@ func ScanDataSet(src io.Reader, ts TransferSyntax, lim Limits) (*Scan, error) {
 }
 
 // ScanDataSetIn is ScanDataSet in memory that is shared with others. Before the
-// scan keeps more bytes of values than it was granted it calls grow with how many
-// it needs in all, and grow returns how many are granted. Where that is less, values
-// are left out as at a limit.
+// scan keeps more bytes than it was granted it calls grow with how many it needs
+// in all, and grow returns how many are granted. Where that is less, elements,
+// values, fragments and offset tables are left out as at a limit.
 func ScanDataSetIn(src io.Reader, ts TransferSyntax, lim Limits, grow func(need int64) (granted int64)) (*Scan, error) {
 	counted := countingReader{r: src}
 	sc := scanners.Get().(*scanner)
@@ -125,12 +125,15 @@ type scanner struct {
 	tag     Tag    // of the current token
 	grow    func(need int64) (granted int64)
 	granted int64
+	tables  int64 // bytes of offset tables that are kept
 }
 
 func (sc *scanner) reset(src io.Reader, ts TransferSyntax, lim Limits) {
 	sc.reader.Reset(src, ts, lim)
 	sc.digest.reset()
 	sc.builder = newBuilder(&sc.reader)
+	sc.builder.fits = sc.fitsElement
+	sc.tables = 0
 	sc.scan = &Scan{syntax: ts, BodyOffset: -1}
 }
 
@@ -220,7 +223,7 @@ func (sc *scanner) element(t Token) error {
 	}
 	sc.digest.element(t)
 	table := t.Depth == 0 && (t.Tag == dict.ExtendedOffsetTable || t.Tag == dict.ExtendedOffsetTableLengths) &&
-		t.Length <= 8*int64(sc.reader.lim.Fragments)
+		t.Length <= 8*int64(sc.reader.lim.Fragments) && sc.fitsTable(2*t.Length)
 	switch keep := sc.keep(t); {
 	case pixel || !keep && !table:
 		sc.builder.element(t, nil)
@@ -275,13 +278,35 @@ func (sc *scanner) quarters(depth int, length int64) int64 {
 	return 4
 }
 
+// What is kept of an element or item beside its value, and of a fragment, with
+// the slack of growing lists.
+const (
+	elementBytes  = 96
+	fragmentBytes = 48
+)
+
 // fits asks for room for n bytes more, which may use so many quarters of it.
 func (sc *scanner) fits(n, quarters int64) bool {
-	need := (sc.builder.bytes + n) * 4 / quarters
+	b := sc.builder
+	need := (b.bytes + int64(b.count)*elementBytes + sc.tables + n) * 4 / quarters
 	if need > sc.granted {
 		sc.granted = sc.grow(need)
 	}
 	return need <= sc.granted
+}
+
+// fitsElement asks for room for one more element or item.
+func (sc *scanner) fitsElement(depth int) bool {
+	return sc.fits(elementBytes, sc.quarters(depth, 0))
+}
+
+// fitsTable asks for room for n bytes of offsets, and takes it.
+func (sc *scanner) fitsTable(n int64) bool {
+	if !sc.fits(n, 4) {
+		return false
+	}
+	sc.tables += n
+	return true
 }
 
 // pass streams a value through the digest; head and tail of it go to seen.
@@ -342,7 +367,7 @@ func (sc *scanner) fragment(t Token) error {
 	if t.Start == p.ValueOffset {
 		return sc.basicOffsets(t)
 	}
-	if len(p.Fragments) >= sc.reader.lim.Fragments {
+	if p.FragmentsOverflow || len(p.Fragments) >= sc.reader.lim.Fragments || !sc.fitsTable(fragmentBytes) {
 		p.FragmentsOverflow = true
 		return sc.pass(t, nil)
 	}
@@ -359,6 +384,9 @@ func (sc *scanner) fragment(t Token) error {
 func (sc *scanner) basicOffsets(t Token) error {
 	if t.Length > 4*int64(sc.reader.lim.Fragments) {
 		sc.scan.Pixel.FragmentsOverflow = true
+		return sc.pass(t, nil)
+	}
+	if !sc.fitsTable(2 * t.Length) { // the fragments may tell
 		return sc.pass(t, nil)
 	}
 	value, err := sc.reader.appendValue(nil)

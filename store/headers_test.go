@@ -216,3 +216,60 @@ func TestTheBeginningFindsNoMemory(t *testing.T) {
 	}
 	n.sound()
 }
+
+// Frame tables, and elements beside their values, take of the same memory: one
+// that finds none is left out, and the instance stored as it was sent.
+func TestTablesFindNoMemory(t *testing.T) {
+	fragments := func(n int) []byte {
+		b := encode(t, still("1.1", "1.1.1", fmt.Sprint("1.1.1.", n), func(d *dicom.DataSet) {
+			d.Delete(dict.PixelData)
+			d.SetInt(dict.NumberOfFrames, n)
+		}), explicitLE)
+		b = append(b, 0xE0, 0x7F, 0x10, 0x00, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
+		b = append(b, 0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0)
+		for range n {
+			b = append(b, 0xFE, 0xFF, 0x00, 0xE0, 4, 0, 0, 0, 0xFF, 0xD8, 0xFF, 0xD9)
+		}
+		return append(b, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0)
+	}
+	items := encode(t, still("1.1", "1.1.1", "1.1.1.9", func(d *dicom.DataSet) {
+		list := make([]*dicom.DataSet, 60_000)
+		for i := range list {
+			list[i] = new(dicom.DataSet)
+		}
+		d.SetItems(dict.ProcedureCodeSequence, list...)
+	}), explicitLE)
+	n, cut := headersNode(t)
+	for _, c := range []struct {
+		name string
+		ts   string
+		data []byte
+		cut  int
+	}{
+		{"2 MiB for a table, and half of all is that", dicom.JPEGBaseline8Bit, fragments(40_000), 0},
+		{"3 MiB for a table", dicom.JPEGBaseline8Bit, fragments(60_000), 1},
+		{"6 MiB for items", dicom.ExplicitVRLittleEndian, items, 1},
+		{"2 MiB for a table again", dicom.JPEGBaseline8Bit, fragments(40_001), 0},
+	} {
+		before := cut()
+		r, err := n.ingest(syntax(c.ts), c.data)
+		if err != nil || cut()-before != c.cut {
+			t.Errorf("%s: %v, %d cut", c.name, err, cut()-before)
+			continue
+		}
+		open := n.open(store.Selection{StudyInstanceUID: "1.1", SOPInstanceUIDs: []string{r.SOPInstanceUID}})
+		defer open.Close(nil)
+		i := open.Instances()[0]
+		data, err := i.DataSet(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(readAll(t, data), c.data) {
+			t.Errorf("%s: not as it was sent", c.name)
+		}
+		if frames, err := i.NumberOfFrames(t.Context()); err != nil || c.ts == dicom.JPEGBaseline8Bit && frames > 0 != (c.cut == 0) {
+			t.Errorf("%s: %d frames, %v", c.name, frames, err)
+		}
+	}
+	n.sound()
+}
