@@ -55,7 +55,7 @@ func (e *RejectedError) Error() string {
 
 // Client is one association that we asked for. Its operations run one after
 // the other; it is not safe for concurrent use, but for Abort. When the ctx of
-// an operation ends, the association is cut: no later operation works.
+// an operation ends, the association is aborted: no later operation works.
 type Client struct {
 	link      *link
 	accepted  []Context
@@ -210,14 +210,13 @@ func (c *Client) context(sopClass, transferSyntax string) (*Context, error) {
 	return nil, ErrNoContext
 }
 
-// operation runs f; when ctx ends meanwhile, the connection is closed, and the
+// operation runs f; when ctx ends meanwhile, the association is aborted, and the
 // error is the cause of that.
 func (c *Client) operation(ctx context.Context, f func() error) error {
 	if c.closed {
 		return ErrClosed
 	}
-	conn := c.link.conn
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, c.Abort)
 	err := f()
 	if !stop() && err != nil {
 		return context.Cause(ctx)
@@ -328,10 +327,14 @@ func (c *Client) Release(ctx context.Context) error {
 }
 
 // Abort ends the association at once. It may be called while an operation
-// runs, which then fails.
+// runs, which then fails: Store does when its source lets it.
 func (c *Client) Abort() {
-	c.link.sendAbort(pdu.Abort{Source: pdu.AbortUser})
-	c.link.conn.Close()
+	l := c.link
+	if l.cmu.TryLock() { // else a PDU is being written, and the peer is told by its end
+		l.lastWord(pdu.Abort{Source: pdu.AbortUser})
+		l.cmu.Unlock()
+	}
+	l.conn.Close()
 }
 
 // finish closes the connection, after what is left to be done for order.

@@ -69,11 +69,13 @@ type link struct {
 	pdv     pdu.PDV // the current fragment
 	cmd     []byte  // the command set being read
 
-	wmu     sync.Mutex
-	out     []byte // the write being made
-	pieces  bool   // it goes out in pieces: a TLS connection does not survive a write that runs out of time
-	maxSend int    // longest P-DATA-TF body that the peer takes
-	gone    bool   // a write failed or an abort was sent: nothing more can be sent
+	wmu     sync.Mutex // held for a message
+	out     []byte     // the write being put together
+	pieces  bool       // it goes out in pieces: a TLS connection does not survive a write that runs out of time
+	maxSend int        // longest P-DATA-TF body that the peer takes
+
+	cmu  sync.Mutex // held for a write; taken after wmu
+	gone bool       // a write failed or an abort was sent: nothing more can be sent
 }
 
 func newLink(conn net.Conn, lim Limits, acceptor bool) *link {

@@ -30,6 +30,13 @@ func (l *link) fragment() int {
 func (l *link) flush() error {
 	b := l.out
 	l.out = l.out[:0]
+	return l.write(b)
+}
+
+// write writes whole PDUs.
+func (l *link) write(b []byte) error {
+	l.cmu.Lock()
+	defer l.cmu.Unlock()
 	if l.gone {
 		return ErrClosed
 	}
@@ -144,9 +151,7 @@ func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error
 		if err != nil && !last {
 			l.out = l.out[:0]
 			if begun { // no way to take it back but to give up the association
-				l.out = pdu.Abort{Source: pdu.AbortUser}.Append(l.out)
-				_ = l.flush()
-				l.gone = true
+				l.sendAbort(pdu.Abort{Source: pdu.AbortUser})
 			}
 			return sent, &SourceError{Err: err, Aborted: begun}
 		}
@@ -178,19 +183,30 @@ func (l *link) do(e event, b []byte) error {
 func (l *link) sendPDU(b []byte) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
-	l.out = append(l.out[:0], b...)
-	return l.flush()
+	return l.write(b)
 }
 
-// sendAbort writes an A-ABORT; nothing can be sent after it. That it may not
-// arrive is no concern: the connection is closed in any case.
+// sendAbort writes an A-ABORT; nothing can be sent after it. It may come in the
+// middle of a message, whose source may be slow, but not of a PDU.
 func (l *link) sendAbort(a pdu.Abort) {
-	l.wmu.Lock()
-	defer l.wmu.Unlock()
-	l.out = a.Append(l.out[:0])
-	_ = l.flush()
-	l.gone = true
+	l.cmu.Lock()
+	defer l.cmu.Unlock()
+	l.lastWord(a)
 }
+
+// lastWord writes an A-ABORT. That it may not arrive is no concern: the
+// connection is closed in any case. The caller holds cmu.
+func (l *link) lastWord(a pdu.Abort) {
+	if l.gone {
+		return
+	}
+	l.gone = true
+	l.conn.SetWriteDeadline(time.Now().Add(lastWordTime))
+	_, _ = l.conn.Write(a.Append(nil))
+}
+
+// lastWordTime is how long an A-ABORT may take to leave.
+const lastWordTime = time.Second
 
 // abort ends the association from our side (PS3.8 actions AA-1 and AA-2).
 func (l *link) abort(a pdu.Abort) {
