@@ -1,6 +1,7 @@
 package dimse
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,10 @@ const sendBuffer = 256 << 10
 
 // maxFragment is the longest fragment that we send to a peer that takes any.
 const maxFragment = 128<<10 - pdu.PDVHeaderSize
+
+// sourceBuffer is how much of an object is read at once for a peer that takes
+// shorter fragments than this.
+const sourceBuffer = 4 << 10
 
 // fragment is how long a fragment to the peer may be. It is even: PS3.8 annex
 // E wants fragments of even length.
@@ -124,6 +129,9 @@ func (l *link) sendStream(contextID byte, c *command, r io.Reader) (int64, error
 	l.cmdOut(contextID, c)
 	var sent int64
 	limit := l.fragment()
+	if limit < sourceBuffer { // or each fragment of a few bytes would cost two calls of r
+		r = bufio.NewReaderSize(r, sourceBuffer)
+	}
 	begun := false    // part of the message is on its way
 	var ahead [1]byte // the byte after a full fragment tells whether it is the last
 	pending := 0

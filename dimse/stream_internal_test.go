@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -80,6 +81,57 @@ func TestFragmentsKeepToTheMaximumLength(t *testing.T) {
 		l := &link{maxSend: limit}
 		if n := l.fragment(); n+pdu.PDVHeaderSize > limit || n%2 != 0 || n < 2 {
 			t.Errorf("maximum length %d: fragments of %d", limit, n)
+		}
+	}
+}
+
+// counting counts the calls of a connection and of a source.
+type counting struct {
+	net.Conn
+	io.Reader
+	writes, reads, bytes int
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	c.writes++
+	c.bytes += len(b)
+	return len(b), nil
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	c.reads++
+	return c.Reader.Read(b)
+}
+
+func (c *counting) SetWriteDeadline(time.Time) error { return nil }
+
+// A peer that takes tiny PDUs only gets many of them, but not each by a call of
+// the operating system: neither to write it, nor to read what is in it.
+func TestTinyPDUsLeaveTogether(t *testing.T) {
+	const size = 100_000
+	for _, limit := range []int{smallestPDU, 12, 100, 4096} {
+		for name, send := range map[string]func(*link, *counting) error{
+			"object": func(l *link, c *counting) error {
+				_, err := l.sendStream(1, &command{Field: cStoreRQ}, struct{ io.Reader }{c})
+				return err
+			},
+			"data set": func(l *link, c *counting) error {
+				return l.send(1, &command{Field: cFindRQ | response}, make([]byte, size))
+			},
+		} {
+			c := &counting{Reader: bytes.NewReader(make([]byte, size))}
+			l := newLink(c, Limits{}.orDefaults(), false)
+			l.machine.state, l.maxSend = staData, limit
+			if err := send(l, c); err != nil {
+				t.Fatal(err)
+			}
+			fragments := size / l.fragment()
+			if c.bytes < size+fragments*pdu.DataHeaderSize {
+				t.Errorf("%s, maximum length %d: %d bytes left", name, limit, c.bytes)
+			}
+			if c.writes > 1+c.bytes/(sendBuffer/2) || c.reads > 50 {
+				t.Errorf("%s, maximum length %d: %d fragments in %d writes, from %d reads", name, limit, fragments, c.writes, c.reads)
+			}
 		}
 	}
 }
