@@ -9,6 +9,7 @@ import (
 
 	"lumen/dicom"
 	"lumen/dicom/dict"
+	"lumen/dimse/pdu"
 )
 
 // move serves C-MOVE (PS3.7 section 9.1.4).
@@ -133,28 +134,39 @@ func (w *watcher) subStore(bytes *int64) SubStore {
 		messageID++
 		c := command{Field: cStoreRQ, MessageID: messageID, SOPClass: rq.SOPClassUID, SOPInstance: rq.SOPInstanceUID,
 			Priority: rq.Priority}
+		w.awaited.Store(uint32(messageID) + 1)
 		n, err := w.a.link.sendStream(pc.ID, &c, data)
 		*bytes += n
-		if err != nil {
+		var source *SourceError
+		switch {
+		case errors.As(err, &source) && !source.Aborted: // nothing was sent
+			w.awaited.Store(0)
 			return 0, err
+		case err != nil:
+			return 0, w.giveUp(pdu.AbortNotSpecified, err)
 		}
-		select {
-		case reply := <-w.responses:
-			if reply.RespondedTo != messageID {
-				return 0, fmt.Errorf("%w: response to another message", ErrProtocol)
-			}
-			return reply.Status, nil
-		case <-w.done:
-			select {
-			case reply := <-w.responses:
-				return reply.Status, nil
-			default:
-			}
-			return 0, errors.Join(ErrClosed, w.err)
-		case <-time.After(w.a.link.lim.Response):
-			return 0, fmt.Errorf("no response to a sub-operation: %w", ErrTimeout)
-		}
+		return w.response()
 	}
+}
+
+// response waits for the response to a sub-operation.
+func (w *watcher) response() (Status, error) {
+	select {
+	case reply := <-w.responses:
+		return reply.Status, nil
+	case <-w.done:
+	case <-time.After(w.a.link.lim.Response):
+		return 0, w.giveUp(pdu.AbortNotSpecified, fmt.Errorf("no response to a sub-operation: %w", ErrTimeout))
+	}
+	select {
+	case reply := <-w.responses:
+		return reply.Status, nil
+	default:
+	}
+	if w.ended.Err() != nil {
+		return 0, context.Cause(w.ended)
+	}
+	return 0, w.giveUp(unexpectedPDV, fmt.Errorf("%w: another request before the response to a sub-operation", ErrProtocol))
 }
 
 // scpContext finds the context in which the peer takes objects.

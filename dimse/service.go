@@ -113,9 +113,9 @@ type GetRequest struct {
 	Extended    []byte
 }
 
-// SubStore performs one C-STORE and returns the peer's status. An error means
-// that the association is over, or that the object could not be read to its
-// end, which ends the association too.
+// SubStore performs one C-STORE and returns the peer's status. An error is the end
+// of the association, and of the handler's ctx, but for [ErrNoContext] and a
+// *[SourceError] that is not Aborted.
 type SubStore func(ctx context.Context, rq StoreRequest, data io.Reader) (Status, error)
 
 // SubOperations counts the C-STORE sub-operations of a C-MOVE or C-GET. Counts

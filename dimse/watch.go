@@ -3,6 +3,9 @@ package dimse
 import (
 	"context"
 	"errors"
+	"sync/atomic"
+
+	"lumen/dimse/pdu"
 )
 
 // watcher reads while an operation runs, so that C-CANCEL, the responses to
@@ -12,9 +15,12 @@ type watcher struct {
 	cancel    context.CancelCauseFunc
 	messageID uint16
 	responses chan command  // of C-STORE sub-operations
+	awaited   atomic.Uint32 // message id of the one under way, plus 1; 0 for none
 	done      chan struct{} // closed when the goroutine has ended
+	stopping  atomic.Bool
 	ended     context.Context
 	err       error // why it ended on its own; nil after stop
+	gaveUp    error // why a sub-operation was the end of the association
 }
 
 // watch starts reading. The context it returns is cancelled by C-CANCEL of
@@ -51,7 +57,11 @@ func (w *watcher) read() error {
 	for {
 		err := l.await(forever)
 		if errors.Is(err, errInterrupted) {
-			return nil
+			l.stop.Store(false)
+			if w.stopping.Load() {
+				return nil
+			}
+			continue // the server shuts down: what has begun is finished
 		}
 		if err != nil {
 			return err
@@ -73,9 +83,7 @@ func (w *watcher) read() error {
 				w.cancel(ErrCancelled)
 			}
 		case c.Field == cStoreRQ|response:
-			select {
-			case w.responses <- c:
-			default:
+			if !w.take(c) {
 				return l.violation(unexpectedPDV, "a response without a request")
 			}
 		default:
@@ -85,14 +93,38 @@ func (w *watcher) read() error {
 	}
 }
 
+// take hands a response to the sub-operation that waits for it.
+func (w *watcher) take(c command) bool {
+	if !w.awaited.CompareAndSwap(uint32(c.RespondedTo)+1, 0) {
+		return false
+	}
+	select {
+	case w.responses <- c:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the reading and waits for it. The error is the end of the
 // association.
 func (w *watcher) stop() error {
+	w.stopping.Store(true)
 	w.a.link.interrupt()
 	<-w.done
 	w.cancel(nil)
-	if !w.a.server.closing.Load() {
-		w.a.link.stop.Store(false)
+	w.a.link.stop.Store(false)
+	if w.gaveUp != nil {
+		return w.gaveUp
 	}
 	return w.err
+}
+
+// giveUp aborts the association because of what became of a sub-operation, and
+// returns why.
+func (w *watcher) giveUp(reason pdu.AbortReason, err error) error {
+	w.a.link.abort(pdu.Abort{Source: pdu.AbortProvider, Reason: reason})
+	w.gaveUp = err
+	w.cancel(err)
+	return err
 }
