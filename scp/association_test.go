@@ -169,8 +169,9 @@ func TestAssociationsAreJournaled(t *testing.T) {
 		}
 		return k
 	}
-	peertest.Eventually(t, "the ends are journaled", func() bool {
-		return count(store.EventAssociationAborted) == 1 && count(store.EventAssociationReleased) == 1
+	peertest.Eventually(t, "the ends and the first rejection are journaled", func() bool {
+		return count(store.EventAssociationAborted) == 1 && count(store.EventAssociationReleased) == 1 &&
+			count(store.EventAssociationRejected) > 0
 	})
 	for kind, want := range map[store.EventKind]int{store.EventAssociationAccepted: 2, store.EventAssociationReleased: 1,
 		store.EventAssociationRejected: 1} {
