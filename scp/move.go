@@ -50,6 +50,7 @@ type courier struct {
 
 	client *dimse.Client
 	batch  int   // of the offers that the client made
+	failed error // why there is no client; nil when there was one
 	down   error // why nothing more is tried
 }
 
@@ -59,12 +60,31 @@ const (
 	releaseTimeout = 5 * time.Second
 )
 
-// Why a destination gets nothing more.
+// Why a destination does not get an object.
 var (
 	errRefused = errors.New("the destination refuses the association")
+	errFull    = errors.New("the destination has no room for the association")
 	errDown    = errors.New("the destination cannot be reached")
 	errSlow    = errors.New("the destination does not answer in time")
+	errLost    = errors.New("the destination ends the association")
 )
+
+// reason tells which of them an error is.
+func reason(err error) error {
+	var rejected *dimse.RejectedError
+	var abort *dimse.AbortError
+	switch {
+	case errors.As(err, &rejected) && rejected.Result == pdu.RejectedPermanent:
+		return errRefused
+	case errors.As(err, &rejected):
+		return errFull
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, dimse.ErrTimeout):
+		return errSlow
+	case errors.Is(err, dimse.ErrClosed), errors.Is(err, dimse.ErrProtocol), errors.As(err, &abort):
+		return errLost
+	}
+	return errDown
+}
 
 // store sends one object, on a new association when the one there was is lost.
 // What the destination answers is not tried again: it knows why. Once it is
@@ -81,13 +101,14 @@ func (c *courier) store(ctx context.Context, p *prepared) (dimse.Status, error) 
 			return 0, c.down
 		}
 		status, err := c.once(ctx, p)
+		if errors.Is(err, errRefused) || errors.Is(err, errSlow) {
+			c.down = err
+		}
 		if !retryable(err) || ctx.Err() != nil {
 			return status, err
 		}
 		if try == tries {
-			if c.client == nil && errors.Is(err, errDown) {
-				c.down = err
-			}
+			c.down = c.failed
 			return 0, err
 		}
 		select {
@@ -127,9 +148,8 @@ func (c *courier) once(ctx context.Context, p *prepared) (dimse.Status, error) {
 	switch {
 	case err == nil, errors.Is(err, dimse.ErrNoContext), errors.As(err, &source) && !source.Aborted:
 		return status, err
-	case errors.Is(err, dimse.ErrTimeout):
-		c.down = errors.Join(errSlow, err)
-		err = c.down
+	case source == nil:
+		err = errors.Join(reason(err), err)
 	}
 	c.client.Abort()
 	c.client = nil
@@ -149,19 +169,12 @@ func (c *courier) connect(ctx context.Context, batch int) error {
 		}
 	}
 	client, err := c.dialer.Dial(ctx, c.to.Address, c.title, contexts)
-	var rejected *dimse.RejectedError
-	switch {
-	case err == nil:
-		c.client, c.batch = client, batch
-		return nil
-	case errors.As(err, &rejected) && rejected.Result == pdu.RejectedPermanent:
-		c.down = errors.Join(errRefused, err)
-		return c.down
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, dimse.ErrTimeout):
-		c.down = errors.Join(errSlow, err)
-		return c.down
+	if err != nil {
+		c.failed = errors.Join(reason(err), err)
+		return c.failed
 	}
-	return errors.Join(errDown, err)
+	c.client, c.batch, c.failed = client, batch, nil
+	return nil
 }
 
 func (c *courier) release(ctx context.Context) {

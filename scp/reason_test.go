@@ -16,6 +16,7 @@ import (
 	"lumen/dicom"
 	"lumen/dicom/dict"
 	"lumen/dimse"
+	"lumen/dimse/pdu"
 	"lumen/internal/peertest"
 	"lumen/scp"
 	"lumen/store"
@@ -107,7 +108,13 @@ func TestMoveTellsWhy(t *testing.T) {
 	}{
 		{"away", func(*testing.T) string { return nobody },
 			dimse.StatusSubOperationsImpossible, "cannot be reached", dimse.SubOperations{Failed: 2}, "cannot be reached"},
-		{"refuses the association", func(t *testing.T) string { return refusing(t) },
+		{"is full", func(t *testing.T) string {
+			return refusing(t, &dimse.Reject{AssociateRJ: pdu.AssociateRJ{Result: pdu.RejectedTransient,
+				Source: pdu.SourcePresentation, Reason: pdu.ReasonLimitExceeded}})
+		}, dimse.StatusSubOperationsImpossible, "has no room", dimse.SubOperations{Failed: 2}, "result 2, source 3, reason 2"},
+		{"ends each association", func(t *testing.T) string { return receive(t, nil, func(int) error { panic("it falls over") }).addr },
+			dimse.StatusSubOperationsImpossible, "ends the association", dimse.SubOperations{Failed: 2}, "aborted by the peer"},
+		{"refuses the association", func(t *testing.T) string { return refusing(t, dimse.RejectCallingAE(errors.New("not configured"))) },
 			dimse.StatusSubOperationsImpossible, "refuses", dimse.SubOperations{Failed: 2}, "result 1, source 1, reason 3"},
 		{"slow", func(t *testing.T) string { return stall(t, 0) },
 			dimse.StatusSubOperationsImpossible, "in time", dimse.SubOperations{Failed: 2}, "in time"},
@@ -147,12 +154,10 @@ func TestMoveTellsWhy(t *testing.T) {
 	}
 }
 
-// refusing is a destination that does not know us.
-func refusing(t *testing.T) string {
+// refusing is a destination that rejects each association.
+func refusing(t *testing.T, why *dimse.Reject) string {
 	t.Helper()
-	s := &dimse.Server{Associate: func(context.Context, *dimse.AssociateRequest) (any, error) {
-		return nil, dimse.RejectCallingAE(errors.New("not configured"))
-	}}
+	s := &dimse.Server{Associate: func(context.Context, *dimse.AssociateRequest) (any, error) { return nil, why }}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -213,7 +213,7 @@ func verdict(n dimse.SubOperations, failed error) error {
 	if n.Completed+n.Warning == 0 {
 		status = dimse.StatusSubOperationsImpossible
 	}
-	for _, why := range []error{errRefused, errSlow, errDown, dimse.ErrNoContext, store.ErrAway} {
+	for _, why := range []error{errRefused, errFull, errSlow, errDown, errLost, dimse.ErrNoContext, store.ErrAway} {
 		if errors.Is(failed, why) {
 			return &dimse.StatusError{Status: status, Comment: why.Error(), Err: failed}
 		}
