@@ -190,7 +190,7 @@ func TestHandlerIsToldWhatThePeerDoes(t *testing.T) {
 					t.Errorf("final status %v", got)
 				}
 			case "release":
-				if got := r.status(); got == dimse.StatusSuccess {
+				if got := r.status(); got != dimse.StatusCancel {
 					t.Errorf("final status %v", got)
 				}
 				if kind, _ := r.read(); kind != pdu.TypeReleaseRP {

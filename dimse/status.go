@@ -140,7 +140,7 @@ func statusOf(err error) (Status, string) {
 		return StatusSuccess, ""
 	case errors.As(err, &status):
 		return status.Status, status.Comment
-	case errors.Is(err, ErrCancelled):
+	case errors.Is(err, ErrCancelled), errors.Is(err, ErrReleased): // who releases does not wait for the rest
 		return StatusCancel, ""
 	}
 	return StatusInternal, "internal error"

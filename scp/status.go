@@ -14,7 +14,7 @@ func statusError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, dimse.ErrCancelled) {
+	if cause := context.Cause(ctx); errors.Is(cause, dimse.ErrCancelled) || errors.Is(cause, dimse.ErrReleased) {
 		return cause
 	}
 	for _, row := range [...]struct {
