@@ -63,6 +63,7 @@ type link struct {
 	stop     atomic.Bool // the wait for the next message is to end
 	deadline time.Time   // end of the current progress window
 	moved    int         // bytes in this window
+	left     time.Time   // since when we do not read
 
 	pduLeft uint32  // of the current P-DATA-TF
 	pdvLeft uint32  // of the current fragment
@@ -95,11 +96,19 @@ func (l *link) close() {
 	l.in = nil
 }
 
+// awayTime is how long we have not read when that is no delay of the peer's.
+const awayTime = time.Second
+
 // source is where the read buffer is filled from. Inside a message it looks
 // after progress.
 type source struct{ *link }
 
 func (l source) Read(p []byte) (int, error) {
+	if away := time.Since(l.left); away >= awayTime && !l.between && !l.deadline.IsZero() {
+		l.deadline = l.deadline.Add(away)
+		l.conn.SetReadDeadline(l.deadline)
+	}
+	defer func() { l.left = time.Now() }()
 	for {
 		n, err := l.conn.Read(p)
 		if n > 0 {
@@ -128,7 +137,8 @@ func (l *link) window() { l.within(l.lim.Stall) }
 
 func (l *link) within(d time.Duration) {
 	l.moved = 0
-	l.deadline = time.Now().Add(d)
+	l.left = time.Now()
+	l.deadline = l.left.Add(d)
 	l.conn.SetReadDeadline(l.deadline)
 }
 

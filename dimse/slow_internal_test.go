@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/big"
 	"net"
 	"testing"
@@ -35,17 +36,48 @@ func sending(t *testing.T, s *Server) (conn net.Conn, arrived <-chan int64, clos
 			return err
 		}}}
 	s.Events.Closed = func(_ *Association, err error) { ended <- ending{time.Now(), err} }
+	conn = associated(t, s, dict.UIDCTImageStorage)
+	conn.Write(requestOf(cStoreRQ, dict.UIDCTImageStorage))
+	return conn, size, ended
+}
+
+// associated begins an association with s, with a context of the class, and
+// returns the peer's side of it.
+func associated(t *testing.T, s *Server, class string) net.Conn {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	s.start(t.Context(), ours, s.Limits.orDefaults(), false)
 	rq := &pdu.AssociateRQ{CalledAE: "LUMEN", CallingAE: "SLOW", Contexts: []pdu.ContextRQ{
-		{ID: 1, AbstractSyntax: dict.UIDCTImageStorage, TransferSyntaxes: []string{dicom.ExplicitVRLittleEndian}}}}
+		{ID: 1, AbstractSyntax: class, TransferSyntaxes: []string{dicom.ExplicitVRLittleEndian}}}}
 	theirs.Write(rq.Append(nil))
 	if got := readPDU(theirs); got != pdu.TypeAssociateAC {
 		t.Fatal(got)
 	}
-	c := command{Field: cStoreRQ, MessageID: 1, SOPClass: dict.UIDCTImageStorage, SOPInstance: "1.2", HasData: true}
-	theirs.Write(pdu.AppendData(nil, 1, pdu.FlagCommand, c.append(nil), 1000))
-	return theirs, size, ended
+	return theirs
+}
+
+// requestOf is a command set that a data set follows.
+func requestOf(f field, class string) []byte {
+	c := command{Field: f, MessageID: 1, SOPClass: class, SOPInstance: "1.2", HasData: true}
+	return pdu.AppendData(nil, 1, pdu.FlagCommand, c.append(nil), 1000)
+}
+
+// readResponse reads one PDU, which has to be a whole response.
+func readResponse(t *testing.T, conn net.Conn) (c command) {
+	t.Helper()
+	head := make([]byte, pdu.HeaderSize)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	h := pdu.ParseHeader(head)
+	body := make([]byte, h.Length)
+	if _, err := io.ReadFull(conn, body); err != nil || h.Type != pdu.TypeData {
+		t.Fatal(h.Type, err)
+	}
+	if err := c.parse(body[pdu.PDVHeaderSize:]); err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 type ending struct {
@@ -128,6 +160,80 @@ func TestLackOfProgressCuts(t *testing.T) {
 					if took := end.at.Sub(begin); !errors.Is(end.err, ErrTimeout) || took < time.Minute || took > c.cut {
 						t.Errorf("cut after %v: %v", took, end.err)
 					}
+				}
+				conn.Close()
+				s.wg.Wait()
+			})
+		})
+	}
+}
+
+// Time that we take ourselves is no lack of progress of the peer: a disk may
+// stall, or what a handler needs may not be there yet.
+func TestOurOwnSlownessCutsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got int64
+		s := &Server{Services: []Service{{SOPClasses: []string{dict.UIDCTImageStorage},
+			Store: func(_ context.Context, _ *Association, _ *StoreRequest, data io.Reader) (err error) {
+				for n := int64(1); n > 0 && err == nil; got += n {
+					time.Sleep(2 * time.Minute)
+					if n, err = io.CopyN(io.Discard, data, readBuffer); err == io.EOF {
+						err = nil
+					}
+				}
+				return err
+			}}}}
+		conn := associated(t, s, dict.UIDCTImageStorage)
+		conn.Write(requestOf(cStoreRQ, dict.UIDCTImageStorage))
+		conn.Write(fragment(1<<19, false))
+		conn.Write(fragment(1<<19, true))
+		if answer := readResponse(t, conn); answer.Status != StatusSuccess || got != 1<<20 {
+			t.Errorf("%v after %d bytes", answer.Status, got)
+		}
+		conn.Close()
+		s.wg.Wait()
+	})
+}
+
+// While an operation runs nobody is idle, however long it takes (PS3.4 C.4.2: a
+// peer that waits for a C-MOVE has nothing to say).
+func TestLongOperationsAreNotIdle(t *testing.T) {
+	long := func(ctx context.Context) (SubOperations, error) {
+		select {
+		case <-time.After(24 * time.Hour):
+			return SubOperations{Completed: 1}, nil
+		case <-ctx.Done():
+			return SubOperations{}, context.Cause(ctx)
+		}
+	}
+	for operation, service := range map[field]Service{
+		cMoveRQ: {Move: func(ctx context.Context, _ *Association, _ *MoveRequest, _ func(SubOperations) error) (SubOperations, error) {
+			return long(ctx)
+		}},
+		cGetRQ: {Get: func(ctx context.Context, _ *Association, _ *GetRequest, _ SubStore, _ func(SubOperations) error) (SubOperations, error) {
+			return long(ctx)
+		}},
+		cFindRQ: {Find: func(ctx context.Context, _ *Association, _ *FindRequest) iter.Seq2[*dicom.DataSet, error] {
+			return func(yield func(*dicom.DataSet, error) bool) {
+				if _, err := long(ctx); err != nil {
+					yield(nil, err)
+				}
+			}
+		}},
+	} {
+		t.Run(operation.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				service.SOPClasses = []string{"1.2.3"}
+				s := &Server{Services: []Service{service}}
+				conn := associated(t, s, "1.2.3")
+				conn.Write(requestOf(operation, "1.2.3"))
+				conn.Write(fragment(0, true))
+				if answer := readResponse(t, conn); answer.Status != StatusSuccess {
+					t.Errorf("a day later: %v", answer.Status)
+				}
+				begin := time.Now()
+				if kind := readPDU(conn); kind != pdu.TypeAbort || time.Since(begin) != s.Limits.orDefaults().Idle {
+					t.Errorf("then %v after %v", kind, time.Since(begin))
 				}
 				conn.Close()
 				s.wg.Wait()
