@@ -3,10 +3,12 @@ package dimse_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,7 +133,9 @@ func TestOddMessagesAreServed(t *testing.T) {
 		{"C-GET where only C-FIND is", append(command(5, commandSet(0x10, findClass, true)), data(5, nil)...), dimse.StatusUnrecognizedOperation},
 		{"query without an identifier", command(5, commandSet(0x20, findClass, false)), dimse.StatusIdentifierDoesNotMatch},
 		{"query that is no data set", append(command(5, commandSet(0x20, findClass, true)), data(5, []byte("garbage!?"))...), dimse.StatusUnableToProcess},
-		{"query past its limit", append(command(5, commandSet(0x20, findClass, true)), bigIdentifier(2<<20)...), dimse.StatusOutOfResources},
+		{"PDU at its limit", append(command(3, commandSet(0x01, ctClass, true)), data(3, make([]byte, 1<<20-pdu.PDVHeaderSize))...), dimse.StatusSuccess},
+		{"query at its limit", append(command(5, commandSet(0x20, findClass, true)), bigIdentifier(1<<20)...), dimse.StatusSuccess},
+		{"query one past its limit", append(command(5, commandSet(0x20, findClass, true)), bigIdentifier(1<<20+1)...), dimse.StatusOutOfResources},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := connect(t, addr)
@@ -155,8 +159,23 @@ func TestOddMessagesAreServed(t *testing.T) {
 	}
 }
 
+// bigIdentifier is a query of n bytes.
 func bigIdentifier(n int) []byte {
-	return pdu.AppendData(nil, 5, 0, make([]byte, n), 1<<19)
+	return pdu.AppendData(nil, 5, 0, element8(0x1030, strings.Repeat("x", n-8)), 1<<19)
+}
+
+func TestAssociateRequestAtItsLimit(t *testing.T) {
+	b := (&pdu.AssociateRQ{CalledAE: "LUMEN", CallingAE: "WORDY", Contexts: []pdu.ContextRQ{echoContext(1)}}).Append(nil)
+	for len(b) < 256<<10+pdu.HeaderSize { // with items that nobody knows
+		n := min(256<<10+pdu.HeaderSize-len(b)-4, 0xFF00)
+		b = append(append(b, 0x99, 0, byte(n>>8), byte(n)), make([]byte, n)...)
+	}
+	binary.BigEndian.PutUint32(b[2:], uint32(len(b)-pdu.HeaderSize))
+	r := connect(t, serve(t, new(archive).server()))
+	r.write(b)
+	if kind, _ := r.read(); kind != pdu.TypeAssociateAC {
+		t.Errorf("got %v", kind)
+	}
 }
 
 func TestObjectPastTheLimitIsAborted(t *testing.T) {

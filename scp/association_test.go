@@ -235,3 +235,17 @@ func TestGuessingIdentitiesTakesTime(t *testing.T) {
 		}
 	}
 }
+
+// Each storage class there is is offered, private ones only where they are
+// configured.
+func TestEveryStorageClassIsOffered(t *testing.T) {
+	n := start(t)
+	for classes := range slices.Chunk(append(dict.StorageSOPClasses(), "1.2.840.99999.1"), dimse.MaxContexts) {
+		c := n.dial(t, classes...)
+		for _, uid := range classes {
+			if taken, private := len(c.Accepted(uid)) == 1, uid == "1.2.840.99999.1"; taken == private {
+				t.Errorf("%s: %t", uid, taken)
+			}
+		}
+	}
+}

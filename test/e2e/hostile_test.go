@@ -112,6 +112,7 @@ func attacks() []attack {
 	deep := bytes.Repeat(append(le(0x0040a730, "SQ"), 0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff), 100_000)
 	bomb := deflated(64 << 20)
 	request := pdu(1, requestBody(vlEndoscopic, explicitLE))
+	crowded := append(requestBody(vlEndoscopic, explicitLE), bytes.Repeat([]byte{0x20, 0, 0, 8, 1, 0, 0, 0, 0x30, 0, 0, 0}, 20_000)...)
 	abort := []byte{7, 0, 0, 0, 0, 4, 0, 0, 0, 0}
 	return []attack{
 		{"connect, ask and abort", 20, 20 * time.Millisecond, raw(append(bytes.Clone(request), abort...), false)},
@@ -121,6 +122,8 @@ func attacks() []attack {
 		{"noise", 4, 100 * time.Millisecond, raw(bytes.Repeat([]byte{0x5a}, 4096), true)},
 		{"a PDU of 4 GiB", 4, 100 * time.Millisecond, says(4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0)},
 		{"a PDV of nothing", 4, 100 * time.Millisecond, says(4, 0, 0, 0, 0, 4, 0, 0, 0, 0)},
+		{"a context that was not accepted", 4, 100 * time.Millisecond, says(4, 0, 0, 0, 0, 8, 0, 0, 0, 4, 77, 3, 0, 0)},
+		{"contexts past the limit", 4, 100 * time.Millisecond, raw(pdu(1, crowded), true)},
 		{"endless depth", 4, 100 * time.Millisecond, message(explicitLE, func() io.Reader { return bytes.NewReader(deep) })},
 		{"a deflate bomb", 4, 100 * time.Millisecond, message("1.2.840.10008.1.2.1.99", func() io.Reader { return bytes.NewReader(bomb) })},
 		{"a value of 4 GiB", 4, 100 * time.Millisecond, message(explicitLE, func() io.Reader {
