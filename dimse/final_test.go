@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"lumen/dicom"
@@ -90,5 +93,22 @@ func TestCountsInResponses(t *testing.T) {
 				t.Errorf("a list of those that failed: %t", has)
 			}
 		})
+	}
+}
+
+// The list of what failed has a length of 16 bits in Explicit VR, and so has each
+// count; what does not fit is left out, not the response.
+func TestManyFailuresFitIntoTheResponse(t *testing.T) {
+	uids := make([]string, 2000)
+	for i := range uids {
+		uids[i] = strings.Repeat("1", 60) + fmt.Sprint(1000+i)
+	}
+	move := func(context.Context, *dimse.Association, *dimse.MoveRequest, func(dimse.SubOperations) error) (dimse.SubOperations, error) {
+		return dimse.SubOperations{Failed: 70_000, Warning: 1, FailedUIDs: uids}, nil
+	}
+	c := dial(t, serve(t, &dimse.Server{Services: []dimse.Service{{SOPClasses: []string{moveClass}, Move: move}}}), propose(moveClass)...)
+	n, err := c.Move(t.Context(), moveClass, "THERE", new(dicom.DataSet), nil)
+	if fits := 0xFFFE / 65; err != nil || n.Failed != 0xFFFF || !slices.Equal(n.FailedUIDs, uids[:fits]) {
+		t.Errorf("%d failed, of which %d are named, %v", n.Failed, len(n.FailedUIDs), err)
 	}
 }
