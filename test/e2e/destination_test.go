@@ -48,7 +48,7 @@ destinations:
 	for title, want := range map[string]int32{"NEVER": 1, "ONCE": 2, "DEFAULT": 3} {
 		connections.Store(0)
 		out, code := run(t, lumenBinary, "move", "--to", title, n.dimse, "StudyInstanceUID=2.25.831")
-		if code != 1 || !strings.Contains(out, "cannot be reached") || !strings.Contains(out, "A702") {
+		if code != 1 || !strings.Contains(out, "ends the association") || !strings.Contains(out, "A702") {
 			t.Errorf("%s: move ends with %d: %s", title, code, out)
 		}
 		if got := connections.Load(); got != want {
