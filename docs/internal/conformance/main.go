@@ -77,14 +77,14 @@ func services(b *bytes.Buffer) {
 	row(dict.UIDVerification, "`lumen echo`", "yes", "")
 	fmt.Fprintf(b, "| the %d storage classes below | | for C-MOVE and C-GET, `lumen send` | yes | |\n", len(dict.StorageSOPClasses()))
 	for _, m := range scp.Models() {
-		scu := "no"
+		find, move, get := "no", "no", "no"
 		if m.Find == dict.UIDStudyRootQueryRetrieveInformationModelFind {
-			scu = "`lumen find`"
+			find, move, get = "`lumen find`, `lumen get`", "`lumen move`", "`lumen get`"
 		}
 		levels := strings.Join(m.Levels, ", ")
-		row(m.Find, scu, "yes", levels)
-		row(m.Move, "no", "yes", levels)
-		row(m.Get, "no", "yes", levels)
+		row(m.Find, find, "yes", levels)
+		row(m.Move, move, "yes", levels)
+		row(m.Get, get, "yes", levels)
 	}
 }
 
