@@ -121,12 +121,20 @@ func TestShutdownFinishesAGet(t *testing.T) {
 		}, nil)
 		got <- result{n, err}
 	}()
-	first := <-outcomes
+	next := func() error {
+		select {
+		case err := <-outcomes:
+			return err
+		case <-time.After(10 * time.Second):
+			return errors.New("no sub-operation")
+		}
+	}
+	first := next()
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(context.Background()) }()
 	<-served
 	s.Associations() // waits until all associations were told
-	if err := errors.Join(first, <-outcomes, <-outcomes); err != nil {
+	if err := errors.Join(first, next(), next()); err != nil {
 		t.Errorf("sub-operations: %v", err)
 	}
 	if r := <-got; r.err != nil || r.n.Completed != 3 {

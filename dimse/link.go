@@ -145,9 +145,10 @@ func (l *link) within(d time.Duration) {
 // await waits for the first byte of the next message, for at most d, and opens
 // a progress window. It fails with errInterrupted after interrupt.
 func (l *link) await(d time.Duration) error {
-	if l.in.Buffered() == 0 {
+	until := time.Now().Add(d)
+	for l.in.Buffered() == 0 {
 		l.between = true
-		l.conn.SetReadDeadline(time.Now().Add(d))
+		l.conn.SetReadDeadline(until)
 		var err error
 		if !l.stop.Load() {
 			_, err = l.in.Peek(1)
@@ -157,6 +158,9 @@ func (l *link) await(d time.Duration) error {
 			return errInterrupted
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if time.Now().Before(until) {
+				continue // by an interrupt that was seen before
+			}
 			return fmt.Errorf("no message within %v: %w", d, ErrTimeout)
 		}
 		if err != nil {
