@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lumen/internal/loopback"
+	"lumen/internal/peertest"
 )
 
 // asProgram makes the test binary a program that starts `sleep` for the given
@@ -117,17 +118,11 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "started\n" {
 		t.Fatalf("the program says %q: %v", line, err)
 	}
-	if sleeping(t, seconds) != 1 {
-		t.Fatal("the started process is not to be seen")
-	}
+	// Its command line can be read a moment after its start has succeeded.
+	peertest.Eventually(t, "the started process is to be seen", func() bool { return sleeping(t, seconds) == 1 })
 	cmd.Process.Kill()
 	cmd.Wait()
-	for end := time.Now().Add(10 * time.Second); sleeping(t, seconds) > 0; {
-		if time.Now().After(end) {
-			t.Fatal("the started process goes on")
-		}
-		<-time.After(5 * time.Millisecond)
-	}
+	peertest.Eventually(t, "the started process has ended", func() bool { return sleeping(t, seconds) == 0 })
 }
 
 // sleeping counts the processes that sleep for so many seconds.
