@@ -92,11 +92,7 @@ func (s *sink) stop() {
 // moveWork has each peer send a study of stills to the bench's receiver; DCMTK's
 // storescu sending the same files to storescp is the third.
 func moveWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("move")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc", "storescp")
+	all, dir, err := b.startPeers("move", "orthanc", "storescp")
 	if err != nil {
 		return err
 	}

@@ -14,34 +14,17 @@ import (
 
 // ingestWork sends stills with Lumen's own client over 1, 4 and 16 associations.
 func ingestWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("ingest")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc", "storescp")
+	all, _, err := b.startPeers("ingest", "orthanc", "storescp")
 	if err != nil {
 		return err
 	}
 	defer all.stop()
-	lumen, orthanc, storescp := all["lumen"], all["orthanc"], all["storescp"]
-
 	reach := map[int]map[string]float64{1: {"orthanc": 3}, 4: {"orthanc": 3, "storescp": 0.6}, 16: {"orthanc": 3}}
 	for range b.rounds {
 		for _, associations := range []int{1, 4, 16} {
-			rate := map[string]float64{}
-			for _, p := range []*peer{lumen, orthanc, storescp} {
-				if err := all.settle(ctx); err != nil {
-					return err
-				}
-				r, err := b.ingest(ctx, p, associations, b.stills)
-				if err != nil {
-					return fmt.Errorf("%s: %w", p.name, err)
-				}
-				rate[p.name] = r
-			}
-			for _, other := range []string{"orthanc", "storescp"} {
-				b.sample(row{work: fmt.Sprintf("ingest 220 KB stills, %d associations", associations), peer: other,
-					unit: "instances/s", reach: reach[associations][other]}, rate["lumen"], rate[other])
+			work := fmt.Sprintf("ingest 220 KB stills, %d associations", associations)
+			if err := b.ingestRound(ctx, all, work, associations, b.stills, reach[associations]); err != nil {
+				return err
 			}
 		}
 	}
@@ -51,30 +34,37 @@ func ingestWork(ctx context.Context, b *bench) error {
 // migrationWork is a long run of stills, as from another archive: some times what
 // Lumen's write log holds.
 func migrationWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("migration")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc", "storescp")
+	all, _, err := b.startPeers("migration", "orthanc", "storescp")
 	if err != nil {
 		return err
 	}
 	defer all.stop()
 	const times, associations = 6, 4
+	work := fmt.Sprintf("ingest %d times as many stills, %d associations", times, associations)
 	for range b.rounds {
-		rate := map[string]float64{}
-		for _, p := range all {
-			if err := all.settle(ctx); err != nil {
-				return err
-			}
-			if rate[p.name], err = b.ingest(ctx, p, associations, times*b.stills); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
+		if err := b.ingestRound(ctx, all, work, associations, times*b.stills, nil); err != nil {
+			return err
 		}
-		for _, other := range []string{"orthanc", "storescp"} {
-			b.sample(row{work: fmt.Sprintf("ingest %d times as many stills, %d associations", times, associations), peer: other,
-				unit: "instances/s"}, rate["lumen"], rate[other])
+	}
+	return nil
+}
+
+// ingestRound sends so many stills to each of Lumen, Orthanc and storescp, one
+// after the other, and samples the rows.
+func (b *bench) ingestRound(ctx context.Context, all peers, work string, associations, stills int, reach map[string]float64) error {
+	rate := map[string]float64{}
+	for _, name := range []string{"lumen", "orthanc", "storescp"} {
+		if err := all.settle(ctx); err != nil {
+			return err
 		}
+		r, err := b.ingest(ctx, all[name], associations, stills)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		rate[name] = r
+	}
+	for _, other := range []string{"orthanc", "storescp"} {
+		b.sample(row{work: work, peer: other, unit: "instances/s", reach: reach[other]}, rate["lumen"], rate[other])
 	}
 	return nil
 }
@@ -107,11 +97,7 @@ func (b *bench) ingest(ctx context.Context, p *peer, associations, stills int) (
 // shippedWork is a tower as it comes: storescu at its defaults (Nagle on) against
 // Orthanc as shipped.
 func shippedWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("shipped")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc-shipped")
+	all, dir, err := b.startPeers("shipped", "orthanc-shipped")
 	if err != nil {
 		return err
 	}
@@ -169,11 +155,7 @@ func storescu(ctx context.Context, p *peer, dir string) error {
 
 // videoWork sends one object of 1 GiB and watches the receivers' memory.
 func videoWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("video")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc", "storescp")
+	all, _, err := b.startPeers("video", "orthanc", "storescp")
 	if err != nil {
 		return err
 	}

@@ -117,11 +117,6 @@ func (b *bench) run(ctx context.Context, dir, only string, keep bool) (err error
 	return nil
 }
 
-// scratch makes a folder for one group of peers. It stays until the end: some
-// file systems are slow to make files where many were removed a moment ago (ext4
-// without a journal does not use their inodes for minutes, and walks over them).
-func (b *bench) scratch(name string) (string, error) { return os.MkdirTemp(b.dir, name+"-") }
-
 // study takes an unused study number.
 func (b *bench) study() int { b.next++; return b.next }
 

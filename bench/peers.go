@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lumen/internal/loopback"
 )
 
 // peer is a running server that takes DICOM or HTTP from the bench.
@@ -62,37 +64,6 @@ func (p *peer) anonymousMemory() int64 {
 	return 0
 }
 
-// settle waits until no peer has work left of what was measured before: objects
-// in Lumen's write log that become files when it is quiet, and pages that the
-// kernel has not written yet.
-func (all peers) settle(ctx context.Context) error {
-	metrics := strings.TrimSuffix(all["lumen"].web, "/dicom-web") + "/metrics"
-	for {
-		response, err := http.Get(metrics)
-		if err != nil {
-			return err
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil {
-			return err
-		}
-		_, after, found := strings.Cut(string(body), "\nlumen_stage_objects ")
-		if !found && response.StatusCode == http.StatusOK { // 503 while it starts
-			return errors.New("lumen does not say what waits in its write log")
-		}
-		if strings.HasPrefix(after, "0\n") {
-			syscall.Sync()
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 func start(dir, name string, env []string, argv ...string) (*peer, error) {
 	logs, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
@@ -127,27 +98,6 @@ func (p *peer) waitFor(addrs ...string) error {
 		}
 	}
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		p, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, p)
-	}
-	return ports, nil
 }
 
 // destination is where C-MOVE sends: the bench's own receiver.
@@ -195,7 +145,11 @@ func startOrthanc(dir string, noDelay bool, to destination) (*peer, error) {
 	if !noDelay {
 		name = "orthanc-shipped"
 	}
-	ports, err := freePorts(2)
+	dicomPort, err := loopback.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	httpPort, err := loopback.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +160,7 @@ func startOrthanc(dir string, noDelay bool, to destination) (*peer, error) {
 	config := map[string]any{
 		"Name":             "bench",
 		"StorageDirectory": filepath.Join(dir, name), "IndexDirectory": filepath.Join(dir, name),
-		"DicomPort": ports[0], "HttpPort": ports[1], "DicomAet": "ORTHANC",
+		"DicomPort": dicomPort, "HttpPort": httpPort, "DicomAet": "ORTHANC",
 		"RemoteAccessAllowed": false, "AuthenticationEnabled": false,
 		"StorageCompression": false, "DicomAlwaysAllowEcho": true,
 		"DicomAlwaysAllowStore": true, "DicomAlwaysAllowFind": true, "DicomAlwaysAllowMove": true,
@@ -231,14 +185,14 @@ func startOrthanc(dir string, noDelay bool, to destination) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.dimse, p.web, p.aeTitle = fmt.Sprintf("127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d/dicom-web", ports[1]), "ORTHANC"
+	p.dimse, p.web, p.aeTitle = fmt.Sprintf("127.0.0.1:%d", dicomPort), fmt.Sprintf("http://127.0.0.1:%d/dicom-web", httpPort), "ORTHANC"
 	return p, p.waitFor(p.dimse, strings.TrimSuffix(strings.TrimPrefix(p.web, "http://"), "/dicom-web"))
 }
 
 // startStoreSCP runs DCMTK's storescp, one process an association, keeping what
 // it receives: no fsync, no index, no encryption, no journal.
 func startStoreSCP(dir string) (*peer, error) {
-	port, err := freePort()
+	port, err := loopback.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +210,7 @@ func startStoreSCP(dir string) (*peer, error) {
 
 // startNginx serves the files of root in clear.
 func startNginx(dir, root string) (*peer, error) {
-	port, err := freePort()
+	port, err := loopback.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -289,12 +243,48 @@ func (all peers) stop() {
 	}
 }
 
-// startPeers starts Lumen and the named others on empty folders below dir.
-func (b *bench) startPeers(dir string, others ...string) (peers, error) {
-	all := peers{}
+// settle waits until no peer has work left of what was measured before: objects
+// in Lumen's write log that become files when it is quiet, and pages that the
+// kernel has not written yet.
+func (all peers) settle(ctx context.Context) error {
+	metrics := strings.TrimSuffix(all["lumen"].web, "/dicom-web") + "/metrics"
+	for {
+		response, err := http.Get(metrics)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			return err
+		}
+		_, after, found := strings.Cut(string(body), "\nlumen_stage_objects ")
+		if !found && response.StatusCode == http.StatusOK { // 503 while it starts
+			return errors.New("lumen does not say what waits in its write log")
+		}
+		if strings.HasPrefix(after, "0\n") {
+			syscall.Sync()
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// startPeers starts Lumen and the named others on empty folders below dir, a
+// folder for this work. It stays until the end: some file systems are slow to
+// make files where many were removed a moment ago (ext4 without a journal does not
+// use their inodes for minutes, and walks over them).
+func (b *bench) startPeers(work string, others ...string) (all peers, dir string, err error) {
+	if dir, err = os.MkdirTemp(b.dir, work+"-"); err != nil {
+		return nil, "", err
+	}
+	all = peers{}
 	for _, name := range append([]string{"lumen"}, others...) {
 		var p *peer
-		var err error
 		switch name {
 		case "lumen":
 			p, err = startLumen(dir, b.lumen, b.sink.destination)
@@ -307,11 +297,11 @@ func (b *bench) startPeers(dir string, others ...string) (peers, error) {
 		}
 		if err != nil {
 			all.stop()
-			return nil, err
+			return nil, "", err
 		}
 		all[name] = p
 	}
-	return all, nil
+	return all, dir, nil
 }
 
 // webClient keeps up to n connections to one peer alive.

@@ -91,11 +91,7 @@ const (
 
 // retrieveWork reads a series of stills back: frames, metadata, the series whole.
 func retrieveWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("retrieve")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc")
+	all, dir, err := b.startPeers("retrieve", "orthanc")
 	if err != nil {
 		return err
 	}
@@ -202,11 +198,7 @@ func retrieveWork(ctx context.Context, b *bench) error {
 
 // qidoWork searches many studies by each kind of key.
 func qidoWork(ctx context.Context, b *bench) error {
-	dir, err := b.scratch("qido")
-	if err != nil {
-		return err
-	}
-	all, err := b.startPeers(dir, "orthanc")
+	all, _, err := b.startPeers("qido", "orthanc")
 	if err != nil {
 		return err
 	}

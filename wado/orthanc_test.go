@@ -10,11 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
-	"lumen/internal/peertest"
+	"lumen/internal/loopback"
 	"lumen/internal/shareddata"
 )
 
@@ -29,7 +28,7 @@ const dicomwebPlugin = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 func startOrthanc(t *testing.T, f *fixture) *orthanc {
 	t.Helper()
 	peer(t, "Orthanc")
-	port, err := strconv.Atoi(peertest.FreePort(t))
+	port, err := loopback.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,5 +5,6 @@
 // Orthanc listen on all interfaces, and take whatever anybody sends them while
 // a test runs. In a network namespace of its own nobody else reaches them, and
 // they reach nobody. A process namespace goes with it: when the program ends,
-// in whatever way, the kernel ends what it started.
+// in whatever way, the kernel ends what it started. The ports for such servers
+// come from [FreePort].
 package loopback

@@ -4,9 +4,12 @@ package peertest
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"lumen/internal/loopback"
 )
 
 // Needs says which programs a test runs. A missing one skips the test, and fails
@@ -38,6 +41,16 @@ func Run(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// FreePort is loopback.FreePort, as programs take it.
+func FreePort(t testing.TB) string {
+	t.Helper()
+	port, err := loopback.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(port)
 }
 
 // patience is how long Eventually waits: enough for a busy machine.
