@@ -18,41 +18,31 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
+// gauge registers a metric that is asked for its value.
+func gauge(r prometheus.Registerer, metric, help string, labels prometheus.Labels, value func() float64) error {
+	return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metric, Help: help, ConstLabels: labels}, value))
+}
+
 // watchJournal shows how a journal is. Package audit knows no metrics.
 func watchJournal(r prometheus.Registerer, name string, log *audit.Log) error {
-	gauge := func(metric, help string, value func() float64) error {
-		return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: metric, Help: help, ConstLabels: prometheus.Labels{"journal": name},
-		}, value))
-	}
-	for _, g := range []struct {
-		metric, help string
-		value        func() float64
-	}{
-		{"lumen_audit_records", "Durable records of the journal.", func() float64 { return float64(log.Size()) }},
-		{"lumen_audit_reserve_segments", "Segments that are allocated ahead.", func() float64 { return float64(log.Reserve()) }},
-		{"lumen_audit_can_append", "1 while the journal can append; at 0 nothing is served.", func() float64 {
+	labels := prometheus.Labels{"journal": name}
+	return errors.Join(
+		gauge(r, "lumen_audit_records", "Durable records of the journal.", labels, func() float64 { return float64(log.Size()) }),
+		gauge(r, "lumen_audit_reserve_segments", "Segments that are allocated ahead.", labels, func() float64 { return float64(log.Reserve()) }),
+		gauge(r, "lumen_audit_can_append", "1 while the journal can append; at 0 nothing is served.", labels, func() float64 {
 			if log.Err() != nil {
 				return 0
 			}
 			return 1
-		}},
-	} {
-		if err := gauge(g.metric, g.help, g.value); err != nil {
-			return err
-		}
-	}
-	return nil
+		}),
+	)
 }
 
 // watchWriteLog shows what waits in the write log to become files. Package stage
 // knows no metrics.
 func watchWriteLog(r prometheus.Registerer, staged func() (objects int, size int64)) error {
-	gauge := func(metric, help string, value func() float64) error {
-		return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metric, Help: help}, value))
-	}
 	return errors.Join(
-		gauge("lumen_stage_objects", "Objects in the write log.", func() float64 { n, _ := staged(); return float64(n) }),
-		gauge("lumen_stage_bytes", "Bytes of the objects in the write log.", func() float64 { _, n := staged(); return float64(n) }),
+		gauge(r, "lumen_stage_objects", "Objects in the write log.", nil, func() float64 { n, _ := staged(); return float64(n) }),
+		gauge(r, "lumen_stage_bytes", "Bytes of the objects in the write log.", nil, func() float64 { _, n := staged(); return float64(n) }),
 	)
 }

@@ -90,13 +90,16 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, write func(io.Wr
 		return err
 	}
 	temp := durable.TempName(filepath.Join(d.root, tempFolder, "o"))
-	there := false
+	w := &writer{ctx: ctx, create: func() (durable.File, error) {
+		return d.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}}
+	moved := false
 	defer func() { // also when write panics
-		if there {
+		if w.tried && !moved {
 			_ = d.fs.Remove(temp) // what stays is swept at the next start
 		}
 	}()
-	if err := d.writeTemp(ctx, temp, &there, size, write); err != nil {
+	if err := w.fill(size, write); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -106,20 +109,16 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, write func(io.Wr
 	if err := d.move(temp, final); err != nil {
 		return err
 	}
-	there = false
+	moved = true
 	if err := d.fs.SyncDir(filepath.Dir(final)); err != nil {
 		return wrap("sync folder of object", err)
 	}
 	return nil
 }
 
-// writeTemp fills the file temp, durably. It makes it at the first write and sets
-// there: a caller that gives up before that costs nothing.
-func (d *Dir) writeTemp(ctx context.Context, temp string, there *bool, size int64, write func(io.Writer) error) (err error) {
-	w := &writer{ctx: ctx, create: func() (durable.File, error) {
-		*there = true // perhaps also after an error
-		return d.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	}}
+// fill makes the file durable with what write writes. It is made at the first
+// write: a caller that gives up before that costs nothing.
+func (w *writer) fill(size int64, write func(io.Writer) error) (err error) {
 	defer func() {
 		if w.file == nil {
 			return
@@ -156,6 +155,7 @@ func (d *Dir) writeTemp(ctx context.Context, temp string, there *bool, size int6
 type writer struct {
 	ctx        context.Context
 	create     func() (durable.File, error)
+	tried      bool         // create was called: there may be a file
 	file       durable.File // nil before the first write
 	size, hint int64
 	err        error
@@ -169,6 +169,7 @@ func (w *writer) open() {
 	if w.err != nil || w.file != nil {
 		return
 	}
+	w.tried = true
 	file, err := w.create()
 	if err != nil {
 		w.err = wrap("create object", err)

@@ -51,8 +51,7 @@ func (s *Stage) move() {
 func (s *Stage) work(ctx context.Context) error {
 	s.mu.Lock()
 	grow := len(s.free) == 0 && s.allocated < s.cfg.Segments
-	quiet := s.quiet()
-	idle := quiet && s.active != nil && len(s.active.entries) > 0
+	idle := s.quiet() && s.active != nil && len(s.active.entries) > 0
 	s.mu.Unlock()
 	if grow {
 		if err := s.grow(); err != nil {
