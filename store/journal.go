@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"iter"
+	"time"
 
 	"lumen/access"
 )
@@ -36,9 +37,10 @@ type Journal interface {
 	Replay(ctx context.Context, from Position) iter.Seq2[Recorded, error]
 }
 
-// Recorded is an event and where the journal has it.
+// Recorded is an event, and where and since when the journal has it.
 type Recorded struct {
 	Position Position
+	Time     time.Time
 	Event    Event
 }
 

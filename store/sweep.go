@@ -48,6 +48,10 @@ func (a *Archive) Sweep(ctx context.Context) (SweepReport, error) {
 	if err != nil {
 		return report, err
 	}
+	began, err := a.journalBegan(ctx)
+	if err != nil {
+		return report, err
+	}
 	aside := make(map[BlobRef]bool)
 	var strays []BlobInfo
 	var keys handleList
@@ -60,7 +64,7 @@ func (a *Archive) Sweep(ctx context.Context) (SweepReport, error) {
 		switch {
 		case ok && !key:
 			studies.add(study)
-		case ok && a.clock.Now().Sub(info.ModTime) >= SweepAge:
+		case ok && a.old(info) && !info.ModTime.Before(began):
 			keys.add(study)
 		}
 		switch ref, kind := a.parseName(info.Name); kind {
@@ -138,13 +142,29 @@ func (a *Archive) sweepOne(ctx context.Context, info BlobInfo, ref BlobRef, repo
 	return false, nil
 }
 
-// isOld reports whether an unreadable blob has been there for [SweepAge].
+// old reports whether an object has been there for [SweepAge].
+func (a *Archive) old(info BlobInfo) bool { return a.clock.Now().Sub(info.ModTime) >= SweepAge }
+
+// isOld is old of an unreadable blob, which is left while it is not.
 func (a *Archive) isOld(info BlobInfo, report *SweepReport) bool {
-	if a.clock.Now().Sub(info.ModTime) < SweepAge {
+	old := a.old(info)
+	if !old {
 		report.Left++
-		return false
 	}
-	return true
+	return old
+}
+
+// journalBegan is when the oldest record was made: of what is older than that
+// the journal cannot say that nobody was told that it is stored. Of a journal
+// without a record it is now.
+func (a *Archive) journalBegan(ctx context.Context) (time.Time, error) {
+	for recorded, err := range a.journal.Replay(ctx, 0) {
+		if err != nil {
+			return time.Time{}, fmt.Errorf("ask when the journal began: %w", err)
+		}
+		return recorded.Time, nil
+	}
+	return a.clock.Now(), nil
 }
 
 // sweepUnreadable removes blobs that cannot be opened, but for those that
@@ -178,7 +198,9 @@ func (a *Archive) sweepUnreadable(ctx context.Context, names []string, stored ma
 // row names is used again, and what has a row has a record. What has no record,
 // as after a crash, an index lost or a bucket that is not indexed yet, is in the
 // listing, local or remote: one that is not complete is an error. A crash of this
-// node takes along who used keys, and what they left is one of these cases.
+// node takes along who used keys, and what they left is one of these cases. A
+// bucket that leaves something out of its listing has the journal against it, and
+// keys that are older than the journal are not looked at.
 func (a *Archive) sweepKeys(ctx context.Context, keys handleList, stored map[string]bool, report *SweepReport) error {
 	for _, study := range keys {
 		name := seal.StudyKeyName(a.keys.Tenant(), study)

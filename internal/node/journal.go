@@ -97,7 +97,7 @@ func (j *journal) Replay(ctx context.Context, from store.Position) iter.Seq2[sto
 				yield(store.Recorded{}, err)
 				return
 			}
-			if !yield(store.Recorded{Position: store.Position(entry.Index), Event: e}, nil) {
+			if !yield(store.Recorded{Position: store.Position(entry.Index), Time: entry.Leaf.Time, Event: e}, nil) {
 				return
 			}
 		}

@@ -6,12 +6,15 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"lumen/store"
 )
 
 // Journal is a [store.Journal] in memory. The zero value is empty and works.
 type Journal struct {
+	Time time.Time // of every record
+
 	mu      sync.Mutex
 	events  []store.Event
 	durable int // of events; posted ones become so with the next Append
@@ -88,7 +91,7 @@ func (j *Journal) Replay(ctx context.Context, from store.Position) iter.Seq2[sto
 				yield(store.Recorded{}, err)
 				return
 			}
-			if !yield(store.Recorded{Position: store.Position(i), Event: events[i]}, nil) {
+			if !yield(store.Recorded{Position: store.Position(i), Time: j.Time, Event: events[i]}, nil) {
 				return
 			}
 		}
@@ -116,5 +119,5 @@ func (j *Journal) Kinds() []store.EventKind {
 func (j *Journal) Crash() *Journal {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return &Journal{events: slices.Clone(j.events[:j.durable]), durable: j.durable}
+	return &Journal{Time: j.Time, events: slices.Clone(j.events[:j.durable]), durable: j.durable}
 }
